@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from config.launcher.ui import Refusal, complain, say, step, warn
 
 # How long the remains of a killed instance may take to shut down.
 AFTERMATH = 45.0
+# How long `./dev manage` waits for one that is just starting: a first start installs.
+BEING_STARTED = 300.0
 
 
 def wanted_sets(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -35,7 +38,8 @@ def settled(instance: Instance, command: str) -> State | None:
     """Claim the data folder, waiting for the guard of an instance that was killed."""
     holder = instance.claim(command)
     if holder is not None and not instance.holder_alive(holder):
-        step("Waiting for what an earlier ./dev left behind to shut down")
+        if holder.pid:
+            step("Waiting for what an earlier ./dev left behind to shut down")
         claimed = wait_until(lambda: instance.claim(command) is None, AFTERMATH, pause=0.2)
         holder = None if claimed else instance.read()
     if holder is None:
@@ -70,38 +74,29 @@ def manage(arguments: list[str]) -> int:
     env = venv.environment_of(places)
     venv.ensure(env, wanted_sets(venv.RUN))
     argv = [str(env.python), "manage.py", *arguments]
-    secrets, _ = secretfile.kept_secrets(places.data / "secrets.env", env.python)
+    secrets = secretfile.kept_secrets(places.data / "secrets.env", env.python)
     instance = Instance(places.data)
-    holder = settled(instance, "manage")
-    if holder is not None:
-        return _manage_as_guest(argv, places, instance, secrets, stopper)
+    deadline = time.monotonic() + BEING_STARTED
+    while holder := settled(instance, "manage"):
+        # First the lock, then the look: an owner that has not withdrawn by now will wait.
+        instance.guests.acquire(shared=True, wait=True)
+        if addresses := instance.read().addresses:
+            variables = for_children(secrets | addresses, places.venv)
+            return run_in_terminal(argv, variables, places.project, stopper)
+        instance.guests.release()
+        if time.monotonic() > deadline:
+            raise Refusal(f"./dev {holder.command} (pid {holder.pid}) does not become ready.")
+        time.sleep(0.2)
     with servers(places, env, places.data, locks=(instance.lock.fd,)) as up:
-        variables = secrets | common_variables(places.data, fresh_metrics=False) | up.addresses
-        addresses = {k: v for k, v in variables.items() if k not in secrets}
+        addresses = common_variables(places.data, fresh_metrics=False) | up.addresses
         instance.publish(State(os.getpid(), "manage", str(up.sockets or ""), addresses))
+        variables = for_children(secrets | addresses, places.venv)
         try:
-            return run_in_terminal(
-                argv, for_children(variables, env.folder), places.project, stopper, up.guard
-            )
+            return run_in_terminal(argv, variables, places.project, stopper, up.guard)
         finally:
             instance.withdraw()
             # Someone may be using our servers: let them finish first.
             instance.guests.acquire(wait=True)
-
-
-def _manage_as_guest(
-    argv: list[str],
-    places: Places,
-    instance: Instance,
-    secrets: dict[str, str],
-    stopper: Stopper,
-) -> int:
-    state = instance.read()
-    if not wait_until(lambda: bool(instance.read().addresses), 60):
-        raise Refusal(f"./dev {state.command} (pid {state.pid}) is still starting; try again.")
-    instance.guests.acquire(shared=True, wait=True)
-    variables = secrets | instance.read().addresses
-    return run_in_terminal(argv, for_children(variables, places.venv), places.project, stopper)
 
 
 # --- test, bench ----------------------------------------------------------------

@@ -82,13 +82,14 @@ class Postgres:
             grace=20.0,
         )
 
-    def ready(self) -> bool:
-        """Whether the server accepts connections, as pg_ctl finds it out."""
+    def ready(self, pid: int) -> bool:
+        """Whether this very server accepts connections, as pg_ctl finds it out."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
-        return len(lines) >= 8 and lines[7].strip() == "ready"
+        # A server that was killed has left its own file behind, saying `ready`.
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
     def _initdb(self) -> None:
         # Under another name first: a folder called `postgres` is a finished one.

@@ -67,7 +67,7 @@ def run(*, port: int | None, verbose: bool) -> int:
         web_port = chosen_port(port)
         env = venv.environment_of(places)
         venv.ensure(env, wanted_sets(venv.RUN))
-        secrets, made = secretfile.kept_secrets(places.data / "secrets.env", env.python)
+        secrets = secretfile.kept_secrets(places.data / "secrets.env", env.python)
         step("Starting PostgreSQL and Valkey")
         with servers(
             places,
@@ -85,7 +85,7 @@ def run(*, port: int | None, verbose: bool) -> int:
             complete = for_children(secrets | variables, env.folder) | {"PORT": str(web_port)}
             this = Run(places, env, web_port, complete)
             followers = prepare_and_start(this, up)
-            say(summary(this, made))
+            say(summary(this))
             watch(up.supervisor, followers, verbose=verbose)
     except Stop:
         say("Stopped. The data is kept.")
@@ -116,13 +116,13 @@ def prepare_and_start(this: Run, up: Servers) -> list[logs.Follower]:
     start = up.supervisor.start
     followers = [logs.Follower(child.log) for child in up.supervisor.children]
 
-    def start_followed(spec: Spec, ready: Callable[[], bool] | None = None) -> None:
+    def start_followed(spec: Spec, ready: Callable[[int], bool] | None = None) -> None:
         followers.append(logs.Follower(up.supervisor.logs / f"{spec.name}.log"))
         start(spec, ready)
 
     sandbox = this.variables.get("SANDBOX_URL")
     if sandbox and not given("STRIPE_API_BASE"):
-        start_followed(this.spec("sandbox", "billing.sandbox"), lambda: _listens(sandbox))
+        start_followed(this.spec("sandbox", "billing.sandbox"), lambda pid: _listens(sandbox))
     celery = ("celery", "-A", "config.celery")
     start_followed(
         # Longer than Celery's own soft shutdown, so that a task in hand goes back whole.
@@ -145,7 +145,7 @@ def prepare_and_start(this: Run, up: Servers) -> list[logs.Follower]:
             *("--blocking-threads", "4", "--no-ws", "--no-access-log"),
             *("--respawn-failed-workers", "--workers-kill-timeout", "5"),
         ),
-        lambda: _answers(this.port),
+        lambda pid: _answers(this.port),
     )
     return followers
 
@@ -160,19 +160,26 @@ def watch(supervisor: Supervisor, followers: list[logs.Follower], *, verbose: bo
 
 
 def worth_seeing(entry: logs.Entry) -> bool:
-    # To PostgreSQL every refused duplicate is an ERROR; here that is daily business.
-    return entry.loud and (entry.source != "postgres" or entry.level == "critical")
+    # To PostgreSQL every refused duplicate is an ERROR, and Valkey warns about the
+    # kernel's settings at each start; here that is daily business.
+    if entry.source in ("postgres", "valkey"):
+        return entry.level == "critical"
+    return entry.loud
 
 
-def summary(this: Run, made: set[str]) -> str:
+def summary(this: Run) -> str:
+    """What to know and do next. A generated password appears once, at the first start."""
     user = this.variables.get("ADMIN_USERNAME") or "admin"
     kept = this.places.data / "secrets.env"
+    # A file of its own: `./dev manage` may have made the secrets without showing any.
+    shown = this.places.data / "password.shown"
     if given("ADMIN_PASSWORD"):
         password = "the one in ADMIN_PASSWORD"  # noqa: S105
-    elif "ADMIN_PASSWORD" in made:
+    elif not shown.exists():
+        shown.touch()
         password = f"{this.variables['ADMIN_PASSWORD']}   (shown only this once)"
     else:
-        password = f"as printed at the first start; new one: ./dev manage changepassword {user}"
+        password = f"as shown at the first start (new: ./dev manage changepassword {user})"
     lines = [
         "",
         paint("Metergate is running.", BOLD, sys.stdout),
@@ -185,7 +192,8 @@ def summary(this: Run, made: set[str]) -> str:
         "",
         "Try it:",
         f"  curl -s {this.url}/api/signup -H 'content-type: application/json' \\",
-        """    -H 'idempotency-key: first-try' -d '{"orgName": "Acme", "email": "ada@example.com"}'""",
+        "    -H 'idempotency-key: first-try' \\",
+        """    -d '{"orgName": "Acme", "email": "ada@example.com"}'""",
         "",
         "Ctrl-C stops it; `./dev logs -f` shows everything it writes.",
         "",

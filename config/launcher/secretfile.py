@@ -50,8 +50,8 @@ def make_secrets(python: Path, names: Mapping[str, object] | None = None) -> dic
     return {name: RECIPES[name](python) for name in (RECIPES if names is None else names)}
 
 
-def kept_secrets(path: Path, python: Path) -> tuple[dict[str, str], set[str]]:
-    """The installation's secrets and the names that were made just now.
+def kept_secrets(path: Path, python: Path) -> dict[str, str]:
+    """The installation's secrets, from their file or made now.
 
     A name that a later version adds is made then; what exists never changes.
     """
@@ -60,7 +60,7 @@ def kept_secrets(path: Path, python: Path) -> tuple[dict[str, str], set[str]]:
     if made:
         known |= made
         write(path, known)
-    return known, set(made)
+    return known
 
 
 def read(path: Path) -> dict[str, str]:

