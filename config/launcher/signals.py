@@ -20,6 +20,10 @@ class Stopper:
         self._impatient = False
         self.last: int | None = None
         for number in WATCHED:
+            # `nohup` asks us to stay when the terminal goes. An ignored SIGINT only
+            # means that a shell put us into the background.
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             signal.signal(number, self._received)
 
     def tidy(self) -> None:
