@@ -1,0 +1,401 @@
+"""The operations that are answered, with the parameters that are acted on.
+
+Parameters that Stripe knows and no line here names are refused as
+`sandbox_unsupported`: doing nothing silently would be a trap.
+"""
+
+from billing.sandbox import (
+    cards,
+    catalogue,
+    checkout,
+    customers,
+    events,
+    invoices,
+    meters,
+    portal,
+    preview,
+    schedules,
+    setup_intents,
+    subscriptions,
+    updates,
+)
+from billing.sandbox.routes import Route, route
+
+_CUSTOMER = "address balance description email invoice_settings metadata name phone"
+_CUSTOMER += " preferred_locales shipping tax_exempt"
+_PAGE = "limit starting_after ending_before created"
+_PRODUCT = "active description images marketing_features metadata name shippable"
+_PRODUCT += " statement_descriptor tax_code unit_label url"
+_SUBSCRIPTION = "items metadata description trial_end trial_settings payment_behavior"
+_SUBSCRIPTION += " payment_settings default_payment_method cancel_at_period_end off_session"
+_SUBSCRIPTION += " proration_behavior"
+_PORTAL = "business_profile default_return_url features login_page metadata name"
+
+ROUTES = [
+    route(
+        "POST customers",
+        "customer_create",
+        customers.create,
+        f"{_CUSTOMER} payment_method",
+    ),
+    route(
+        "GET customers",
+        "customer_list",
+        customers.listing,
+        f"{_PAGE} email",
+    ),
+    route(
+        "GET customers/search",
+        "customer_search",
+        customers.search,
+        "query limit",
+    ),
+    route("GET customers/{id}", "customer_retrieve", customers.retrieve),
+    route(
+        "POST customers/{id}",
+        "customer_update",
+        customers.update,
+        _CUSTOMER,
+        "customer",
+    ),
+    route(
+        "DELETE customers/{id}",
+        "customer_delete",
+        customers.delete,
+        kind="customer",
+    ),
+    route(
+        "POST products",
+        "product_create",
+        catalogue.create_product,
+        f"{_PRODUCT} id",
+    ),
+    route(
+        "GET products",
+        "product_list",
+        catalogue.list_products,
+        f"{_PAGE} active",
+    ),
+    route(
+        "GET products/{id}",
+        "product_retrieve",
+        catalogue.retrieve("product"),
+    ),
+    route(
+        "POST products/{id}",
+        "product_update",
+        catalogue.update_product,
+        f"{_PRODUCT} default_price",
+    ),
+    route(
+        "POST prices",
+        "price_create",
+        catalogue.create_price,
+        "active billing_scheme currency lookup_key metadata nickname product product_data"
+        " recurring tax_behavior tiers tiers_mode transfer_lookup_key unit_amount"
+        " unit_amount_decimal",
+    ),
+    route(
+        "GET prices",
+        "price_list",
+        catalogue.list_prices,
+        f"{_PAGE} active currency lookup_keys product type",
+    ),
+    route("GET prices/{id}", "price_retrieve", catalogue.retrieve("price")),
+    route(
+        "POST prices/{id}",
+        "price_update",
+        catalogue.update_price,
+        "active lookup_key metadata nickname tax_behavior transfer_lookup_key",
+    ),
+    route(
+        "POST subscriptions",
+        "subscription_create",
+        subscriptions.create,
+        f"{_SUBSCRIPTION} customer currency trial_period_days billing_mode collection_method",
+    ),
+    route(
+        "GET subscriptions",
+        "subscription_list",
+        subscriptions.listing,
+        f"{_PAGE} customer price status collection_method",
+    ),
+    route(
+        "GET subscriptions/{id}",
+        "subscription_retrieve",
+        subscriptions.retrieve,
+    ),
+    route(
+        "POST subscriptions/{id}",
+        "subscription_update",
+        updates.update,
+        f"{_SUBSCRIPTION} billing_cycle_anchor cancel_at cancellation_details proration_date",
+        "subscription",
+    ),
+    route(
+        "DELETE subscriptions/{id}",
+        "subscription_cancel",
+        subscriptions.cancel,
+        "cancellation_details invoice_now prorate",
+        "subscription",
+    ),
+    route(
+        "POST subscriptions/{id}/resume",
+        "subscription_resume",
+        updates.resume,
+        "billing_cycle_anchor payment_behavior proration_behavior",
+        "subscription",
+    ),
+    route(
+        "POST subscription_schedules",
+        "subscription_schedule_create",
+        schedules.create,
+        "from_subscription metadata",
+    ),
+    route(
+        "GET subscription_schedules",
+        "subscription_schedule_list",
+        schedules.listing,
+        f"{_PAGE} customer",
+    ),
+    route(
+        "GET subscription_schedules/{id}",
+        "subscription_schedule_retrieve",
+        schedules.retrieve,
+    ),
+    route(
+        "POST subscription_schedules/{id}",
+        "subscription_schedule_update",
+        schedules.update,
+        "end_behavior metadata phases proration_behavior",
+        "subscription_schedule",
+    ),
+    route(
+        "POST subscription_schedules/{id}/release",
+        "subscription_schedule_release",
+        schedules.release,
+        kind="subscription_schedule",
+    ),
+    route(
+        "POST subscription_schedules/{id}/cancel",
+        "subscription_schedule_cancel",
+        schedules.cancel,
+        "invoice_now",
+        "subscription_schedule",
+    ),
+    route(
+        "POST invoices/create_preview",
+        "invoice_create_preview",
+        preview.create_preview,
+        "customer subscription subscription_details",
+    ),
+    route(
+        "GET invoices",
+        "invoice_list",
+        invoices.listing,
+        f"{_PAGE} customer status subscription collection_method",
+    ),
+    route("GET invoices/{id}", "invoice_retrieve", invoices.retrieve),
+    route(
+        "GET invoices/{id}/lines",
+        "invoice_line_item_list",
+        invoices.list_lines,
+        "limit",
+    ),
+    route(
+        "POST invoices/{id}/finalize",
+        "invoice_finalize_invoice",
+        invoices.finalize_operation,
+        kind="invoice",
+    ),
+    route(
+        "POST invoices/{id}/pay",
+        "invoice_pay",
+        invoices.pay,
+        "off_session paid_out_of_band payment_method",
+        "invoice",
+    ),
+    route(
+        "POST invoices/{id}/void",
+        "invoice_void_invoice",
+        invoices.void_operation,
+        kind="invoice",
+    ),
+    route(
+        "POST invoices/{id}/mark_uncollectible",
+        "invoice_mark_uncollectible",
+        invoices.give_up_operation,
+        kind="invoice",
+    ),
+    route(
+        "GET payment_methods",
+        "payment_method_list",
+        cards.listing,
+        "customer type limit starting_after ending_before",
+    ),
+    route(
+        "GET payment_methods/{id}",
+        "payment_method_retrieve",
+        cards.retrieve,
+    ),
+    route(
+        "POST payment_methods/{id}/attach",
+        "payment_method_attach",
+        cards.attach_operation,
+        "customer",
+    ),
+    route(
+        "POST payment_methods/{id}/detach",
+        "payment_method_detach",
+        cards.detach,
+        kind="payment_method",
+    ),
+    route(
+        "POST setup_intents",
+        "setup_intent_create",
+        setup_intents.create,
+        "automatic_payment_methods confirm customer description metadata payment_method"
+        " return_url usage",
+    ),
+    route(
+        "GET setup_intents/{id}",
+        "setup_intent_retrieve",
+        setup_intents.retrieve,
+    ),
+    route(
+        "POST setup_intents/{id}/confirm",
+        "setup_intent_confirm",
+        setup_intents.confirm,
+        "payment_method return_url",
+        "setup_intent",
+    ),
+    route(
+        "POST setup_intents/{id}/cancel",
+        "setup_intent_cancel",
+        setup_intents.cancel,
+        "cancellation_reason",
+        "setup_intent",
+    ),
+    route(
+        "POST checkout/sessions",
+        "checkout.session_create",
+        checkout.create,
+        "mode customer line_items success_url cancel_url client_reference_id metadata"
+        " payment_method_collection subscription_data expires_at locale"
+        " allow_promotion_codes allowed_payment_method_types billing_address_collection",
+    ),
+    route(
+        "GET checkout/sessions",
+        "checkout.session_list",
+        checkout.listing,
+        f"{_PAGE} customer subscription status",
+    ),
+    route(
+        "GET checkout/sessions/{id}",
+        "checkout.session_retrieve",
+        checkout.retrieve,
+    ),
+    route(
+        "POST checkout/sessions/{id}/expire",
+        "checkout.session_expire",
+        checkout.expire,
+        kind="checkout.session",
+    ),
+    route(
+        "POST billing_portal/sessions",
+        "billing_portal.session_create",
+        portal.create_session,
+        "configuration customer flow_data locale return_url",
+    ),
+    route(
+        "POST billing_portal/configurations",
+        "billing_portal.configuration_create",
+        portal.create_configuration,
+        _PORTAL,
+    ),
+    route(
+        "GET billing_portal/configurations",
+        "billing_portal.configuration_list",
+        portal.list_configurations,
+        "active is_default limit starting_after ending_before",
+    ),
+    route(
+        "GET billing_portal/configurations/{id}",
+        "billing_portal.configuration_retrieve",
+        catalogue.retrieve("billing_portal.configuration"),
+    ),
+    route(
+        "POST billing_portal/configurations/{id}",
+        "billing_portal.configuration_update",
+        portal.update_configuration,
+        f"{_PORTAL} active",
+    ),
+    route(
+        "GET events",
+        "event_list",
+        events.listing,
+        f"{_PAGE} type types delivery_success",
+    ),
+    route("GET events/{id}", "event_retrieve", events.retrieve),
+    route(
+        "GET webhook_endpoints",
+        "webhook_endpoint_list",
+        events.list_endpoints,
+        "limit starting_after ending_before",
+    ),
+    route(
+        "POST webhook_endpoints",
+        "webhook_endpoint_create",
+        events.create_endpoint,
+        "url enabled_events api_version description metadata",
+    ),
+    route(
+        "GET webhook_endpoints/{id}",
+        "webhook_endpoint_retrieve",
+        catalogue.retrieve("webhook_endpoint"),
+    ),
+    route(
+        "POST billing/meters",
+        "billing.meter_create",
+        meters.create,
+        "customer_mapping default_aggregation display_name event_name"
+        " event_time_window value_settings",
+    ),
+    route(
+        "GET billing/meters",
+        "billing.meter_list",
+        meters.listing,
+        "status limit starting_after ending_before",
+    ),
+    route(
+        "GET billing/meters/{id}",
+        "billing.meter_retrieve",
+        catalogue.retrieve("billing.meter"),
+    ),
+    route(
+        "POST billing/meters/{id}",
+        "billing.meter_update",
+        meters.update,
+        "display_name",
+    ),
+    route(
+        "GET billing/meters/{id}/event_summaries",
+        "billing.meter_event_summary_list",
+        meters.summaries,
+        "customer start_time end_time",
+    ),
+    route(
+        "POST billing/meter_events",
+        "billing.meter_event_create",
+        meters.create_event,
+        "event_name identifier payload timestamp",
+    ),
+]
+
+
+def match(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+    """Return the operation and the ids in its path."""
+    for known in ROUTES:
+        if known.method == method and (found := known.pattern.match(path)):
+            return known, found.groupdict()
+    return None

@@ -1,0 +1,266 @@
+"""Subscription schedules: made from a subscription, phases, release."""
+
+from typing import Any
+
+from billing.sandbox import changes, customers, items, subscriptions, updates
+from billing.sandbox.errors import invalid, missing
+from billing.sandbox.periods import step
+from billing.sandbox.shapes import Obj, new, notes
+from billing.sandbox.store import Store
+
+_RUNNING = ("not_started", "active")
+
+
+def create(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
+    """POST /v1/subscription_schedules with `from_subscription`, and nothing but it."""
+    if "from_subscription" not in params:
+        raise invalid(
+            "The sandbox makes schedules from a subscription only.",
+            code="parameter_missing",
+            param="from_subscription",
+        )
+    subscription = store.get("subscription", params["from_subscription"], param="from_subscription")
+    if subscription["schedule"]:
+        raise invalid(
+            "You cannot migrate a subscription that is already attached to a schedule: "
+            f"{subscription['schedule']}",
+            param="from_subscription",
+        )
+    if subscription["status"] in (*subscriptions.ENDED, "incomplete"):
+        raise invalid(
+            f"You cannot migrate a subscription that is {subscription['status']}.",
+            param="from_subscription",
+        )
+    start, end = items.period_of(subscription)
+    phase = _phase(subscription, start=start, end=end)
+    phase["items"] = [
+        _phase_item(item["price"]["id"], item.get("quantity"))
+        for item in subscription["items"]["data"]
+    ]
+    phase["trial_end"] = subscription["trial_end"] if subscription["status"] == "trialing" else None
+    schedule = new(
+        "subscription_schedule",
+        created=store.at,
+        customer=subscription["customer"],
+        subscription=subscription["id"],
+        phases=[phase],
+        metadata=customers.merged({}, params.get("metadata")),
+    )
+    _enter(schedule, phase)
+    store.put(schedule, "subscription_schedule.created", parent=subscription["id"])
+    subscription["schedule"] = schedule["id"]
+    subscriptions.updated(store, subscription)
+    return schedule
+
+
+def retrieve(store: Store, _params: dict[str, Any], ids: dict[str, str]) -> Obj:
+    """GET /v1/subscription_schedules/{id}."""
+    return store.get("subscription_schedule", ids["id"])
+
+
+def listing(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
+    """GET /v1/subscription_schedules."""
+    where = {"customer": params["customer"]} if "customer" in params else {}
+    return store.listing("subscription_schedule", params, "/v1/subscription_schedules", where=where)
+
+
+def update(store: Store, params: dict[str, Any], ids: dict[str, str]) -> Obj:
+    """POST /v1/subscription_schedules/{id}: phases are replaced as a whole."""
+    schedule = _running(store, ids["id"], "update")
+    subscription = store.get("subscription", schedule["subscription"])
+    if "end_behavior" in params:
+        schedule["end_behavior"] = params["end_behavior"]
+    if "metadata" in params:
+        schedule["metadata"] = customers.merged(schedule["metadata"], params["metadata"])
+    if "phases" in params:
+        phases = _phases(store, subscription, params["phases"])
+        current = schedule["current_phase"]
+        now = next((p for p in phases if p["start_date"] <= store.at < p["end_date"]), None)
+        if now is None or (current and now["start_date"] != current["start_date"]):
+            raise invalid(
+                "You can not modify the start date of the current phase.",
+                param="phases[0][start_date]",
+            )
+        schedule["phases"] = phases
+        _enter(schedule, now)
+        behavior = params.get("proration_behavior") or now["proration_behavior"]
+        _apply(store, subscription, now, behavior)
+    return store.put(schedule, "subscription_schedule.updated")
+
+
+def release(store: Store, _params: dict[str, Any], ids: dict[str, str]) -> Obj:
+    """POST /v1/subscription_schedules/{id}/release: the subscription goes on by itself."""
+    schedule = _running(store, ids["id"], "release")
+    return close(store, schedule["id"], "released")
+
+
+def cancel(store: Store, params: dict[str, Any], ids: dict[str, str]) -> Obj:
+    """POST /v1/subscription_schedules/{id}/cancel: ends the subscription too."""
+    schedule = _running(store, ids["id"], "cancel")
+    subscription = store.get("subscription", schedule["subscription"])
+    subscriptions.end(
+        store,
+        subscription,
+        reason="cancellation_requested",
+        invoice_now=params.get("invoice_now", True),
+    )
+    return store.get("subscription_schedule", schedule["id"])
+
+
+def close(store: Store, id_: str, status: str) -> Obj:
+    """End a schedule as `released`, `canceled` or `completed`; detach its subscription."""
+    schedule = store.get("subscription_schedule", id_)
+    subscription = store.get("subscription", schedule["subscription"])
+    schedule.update(status=status, current_phase=None)
+    schedule[f"{status}_at"] = store.at
+    if status == "released":
+        schedule.update(released_subscription=subscription["id"], subscription=None)
+        subscription["schedule"] = None
+        subscriptions.updated(store, subscription)
+    notes(schedule).pop("due", None)
+    return store.put(schedule, f"subscription_schedule.{status}")
+
+
+def due(store: Store, schedule: Obj) -> None:
+    """The current phase is over: enter the next one, or end as the schedule says."""
+    over = schedule["current_phase"]["end_date"]
+    following = next((p for p in schedule["phases"] if p["start_date"] == over), None)
+    subscription = store.get("subscription", schedule["subscription"])
+    if following is None:
+        if schedule["end_behavior"] == "cancel":
+            close(store, schedule["id"], "completed")
+            ended = store.get("subscription", subscription["id"])
+            subscriptions.end(store, {**ended, "schedule": None}, reason=None, invoice_now=True)
+        else:
+            close(store, schedule["id"], "released")
+        return
+    _enter(schedule, following)
+    store.put(schedule, "subscription_schedule.updated")
+    _apply(store, subscription, following, following["proration_behavior"])
+
+
+def _running(store: Store, id_: str, verb: str) -> Obj:
+    schedule = store.get("subscription_schedule", id_)
+    if schedule["status"] not in _RUNNING:
+        raise invalid(
+            f"You cannot {verb} a subscription schedule that is currently in the "
+            f"`{schedule['status']}` status."
+        )
+    return schedule
+
+
+def _enter(schedule: Obj, phase: Obj) -> None:
+    schedule["current_phase"] = {"start_date": phase["start_date"], "end_date": phase["end_date"]}
+    notes(schedule)["due"] = phase["end_date"]
+
+
+def _phases(store: Store, subscription: Obj, asked: list[dict[str, Any]]) -> list[Obj]:
+    phases: list[Obj] = []
+    for index, given in enumerate(asked):
+        path = f"phases[{index}]"
+        start = given.get("start_date", phases[-1]["end_date"] if phases else None)
+        if start is None:
+            raise invalid(
+                "The first phase needs a start_date.",
+                code="parameter_missing",
+                param=f"{path}[start_date]",
+            )
+        start = store.at if start == "now" else start
+        if phases and start != phases[-1]["end_date"]:
+            raise invalid(
+                "Phases must follow one another without a gap.", param=f"{path}[start_date]"
+            )
+        phase = _phase(subscription, start=start, end=_phase_end(given, start, path))
+        for number, item in enumerate(given["items"]):
+            if "price" not in item:
+                raise missing("price", "", param=f"{path}[items][{number}][price]", status=400)
+            price = items.recurring_price(store, item["price"], f"{path}[items][{number}][price]")
+            metered = price["recurring"]["usage_type"] == "metered"
+            quantity = None if metered else item.get("quantity", 1)
+            phase["items"].append(_phase_item(price["id"], quantity))
+        for name in ("proration_behavior", "metadata", "billing_cycle_anchor"):
+            phase[name] = given.get(name, phase[name])
+        if "trial_end" in given:
+            phase["trial_end"] = given["trial_end"]
+        phases.append(phase)
+    return phases
+
+
+def _phase_end(given: dict[str, Any], start: int, path: str) -> int:
+    if "end_date" in given:
+        end: int = given["end_date"]
+    elif "duration" in given:
+        duration = given["duration"]
+        end = step(start, duration["interval"], duration.get("interval_count", 1))
+    else:
+        raise invalid(
+            "A phase needs an end_date or a duration.",
+            code="parameter_missing",
+            param=f"{path}[end_date]",
+        )
+    if end <= start:
+        raise invalid("A phase must end after it starts.", param=f"{path}[end_date]")
+    return end
+
+
+def _phase(subscription: Obj, *, start: int, end: int) -> Obj:
+    return {
+        "add_invoice_items": [],
+        "application_fee_percent": None,
+        "billing_cycle_anchor": None,
+        "billing_thresholds": None,
+        "collection_method": None,
+        "currency": subscription["currency"],
+        "default_payment_method": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": [],
+        "end_date": end,
+        "invoice_settings": None,
+        "items": [],
+        "metadata": {},
+        "on_behalf_of": None,
+        "proration_behavior": "create_prorations",
+        "start_date": start,
+        "transfer_data": None,
+        "trial_end": None,
+    }
+
+
+def _phase_item(price: str, quantity: int | None) -> Obj:
+    item: Obj = {
+        "billing_thresholds": None,
+        "discounts": [],
+        "metadata": {},
+        "plan": price,
+        "price": price,
+        "tax_rates": [],
+    }
+    if quantity is not None:
+        item["quantity"] = quantity
+    return item
+
+
+def _apply(store: Store, subscription: Obj, phase: Obj, behavior: str) -> None:
+    """Give the subscription the phase's items, keeping item ids in order."""
+    current = subscription["items"]["data"]
+    asked: list[dict[str, Any]] = []
+    for index, wanted in enumerate(phase["items"]):
+        given = {"price": wanted["price"]}
+        if "quantity" in wanted:
+            given["quantity"] = wanted["quantity"]
+        if index < len(current):
+            given["id"] = current[index]["id"]
+        asked.append(given)
+    asked += [{"id": item["id"], "deleted": True} for item in current[len(asked) :]]
+    if phase["metadata"]:
+        subscription["metadata"] = customers.merged(subscription["metadata"], phase["metadata"])
+    if store.at >= items.period_of(subscription)[1]:
+        # At the boundary nothing of the old period is left; its renewal follows at once.
+        behavior = "none"
+    params = {"items": asked, "proration_behavior": behavior}
+    change = changes.compute(store, subscription, params)
+    if change.bill_now:
+        updates.bill(store, subscription, change, "allow_incomplete")
+    else:
+        updates.apply(store, change, behavior)
