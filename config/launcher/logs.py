@@ -30,7 +30,7 @@ LOUD = {"warning", "error", "critical"}
 # Plain lines (PostgreSQL, Valkey, Celery's and granian's own) say their level in words.
 PLAIN_LOUD = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b|^Traceback |Error: ")
 # What a person reads first, or that only a machine wants.
-NOT_SHOWN = {"event", "message", "msg", "level", "timestamp", "logger", "exception", "stack"}
+NOT_SHOWN = {"event", "level", "ts", "timestamp", "exception", "logger", "service", "version"}
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,13 @@ def understand(source: str, raw: str) -> Entry:
         except ValueError:
             line = None
         if isinstance(line, dict):
-            event = line.get("event") or line.get("message") or line.get("msg") or ""
             return Entry(
                 source=source,
                 raw=raw,
-                at=str(line.get("timestamp", "")),
+                at=str(line.get("ts") or line.get("timestamp") or ""),
                 level=str(line.get("level", "info")).lower(),
-                event=str(event),
-                details={k: v for k, v in line.items() if k not in NOT_SHOWN},
+                event=str(line.get("event", "")),
+                details={k: v for k, v in line.items() if k not in NOT_SHOWN and v is not None},
                 exception=str(line.get("exception") or ""),
             )
     loud = PLAIN_LOUD.search(raw)

@@ -27,6 +27,8 @@ from config.launcher.ui import BOLD, Refusal, paint, say, step
 
 DEFAULT_PORT = 8000
 LOOK_AROUND = 0.2
+# Marks a generated password that was never shown.
+UNSEEN = "password.unseen"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,10 @@ def prepare_and_start(this: Run, up: Servers) -> list[logs.Follower]:
     step("Bringing the schema and the plans up to date")
     _manage(this, "migrate", "--noinput", more=owner)
     _manage(this, "sync_plans")
-    _manage(this, "ensure_admin")
+    said = _manage(this, "ensure_admin")
+    if said.rstrip().endswith(" made") and not given("ADMIN_PASSWORD"):
+        # Remembered, in case this start fails before anyone has read the password.
+        (this.places.data / UNSEEN).touch()
     step("Starting the platform")
     start = up.supervisor.start
     followers = [logs.Follower(child.log) for child in up.supervisor.children]
@@ -171,15 +176,12 @@ def summary(this: Run) -> str:
     """What to know and do next. A generated password appears once, at the first start."""
     user = this.variables.get("ADMIN_USERNAME") or "admin"
     kept = this.places.data / "secrets.env"
-    # A file of its own: `./dev manage` may have made the secrets without showing any.
-    shown = this.places.data / "password.shown"
-    if given("ADMIN_PASSWORD"):
-        password = "the one in ADMIN_PASSWORD"  # noqa: S105
-    elif not shown.exists():
-        shown.touch()
+    unseen = this.places.data / UNSEEN
+    if unseen.exists():
+        unseen.unlink()
         password = f"{this.variables['ADMIN_PASSWORD']}   (shown only this once)"
     else:
-        password = f"as shown at the first start (new: ./dev manage changepassword {user})"
+        password = f"as at the first start (new: ./dev manage changepassword {user})"
     lines = [
         "",
         paint("Metergate is running.", BOLD, sys.stdout),
@@ -201,20 +203,25 @@ def summary(this: Run) -> str:
     return "\n".join(lines)
 
 
-def _manage(this: Run, *arguments: str, more: dict[str, str] | None = None) -> None:
+def _manage(this: Run, *arguments: str, more: dict[str, str] | None = None) -> str:
+    """Run a command of the project's quietly; what it says goes to a log and is returned."""
+    done = subprocess.run(
+        [this.env.python, "manage.py", *arguments],
+        env=this.variables | (more or {}),
+        cwd=this.places.project,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     log = this.places.data / "logs" / "setup.log"
-    with log.open("ab") as output:
-        done = subprocess.run(
-            [this.env.python, "manage.py", *arguments],
-            env=this.variables | (more or {}),
-            cwd=this.places.project,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+    with log.open("a") as file:
+        file.write(done.stdout)
     if done.returncode != 0:
         raise Refusal(f"manage.py {arguments[0]} failed:\n{tail(log)}")
+    return done.stdout
 
 
 def _listens(url: str) -> bool:

@@ -7,11 +7,18 @@ from config.launcher import logs
 
 
 def line(event: str, at: str, level: str = "info", **more: object) -> str:
-    return json.dumps({"event": event, "timestamp": at, "level": level, **more}) + "\n"
+    return json.dumps({"event": event, "ts": at, "level": level, **more}) + "\n"
 
 
 def test_a_json_line_is_shown_for_people() -> None:
-    raw = line("usage recorded", "2026-11-03T10:20:30.5Z", org_id="org_1", used=3)
+    raw = line(
+        "usage recorded",
+        "2026-11-03T10:20:30.5Z",
+        service="metergate",
+        org_id="org_1",
+        used=3,
+        request_id=None,
+    )
 
     shown = logs.pretty(logs.understand("web", raw))
 
