@@ -1,0 +1,1 @@
+"""Organisations, plans, and everything that Stripe is asked."""

@@ -1,0 +1,220 @@
+"""Organisations, what is sold to them, and the mirror of what Stripe says."""
+
+from django.db import models
+from django.db.models import Q
+
+from quotas.models import Overage, Status
+
+
+class Plan(models.Model):
+    """One plan of the catalogue. `amount` is in minor units of `currency`, per `interval`."""
+
+    code = models.CharField(max_length=40, unique=True)
+    name = models.CharField(max_length=100)
+    amount = models.PositiveBigIntegerField()
+    currency = models.CharField(max_length=3)
+    interval = models.CharField(max_length=5, choices=[("month", "Month"), ("year", "Year")])
+    trial_days = models.PositiveSmallIntegerField(default=0)
+    installation_limit = models.PositiveIntegerField(default=5)
+    stripe_price_id = models.CharField(max_length=255, blank=True)
+    on_sale = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["amount", "code"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(interval__in=["month", "year"]), name="plan_interval_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PlanAllowance(models.Model):
+    """What a plan includes of one metric, and what happens past it.
+
+    `overage_unit_amount` is in minor units of the plan's currency, fractions allowed.
+    """
+
+    plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="metrics")
+    metric = models.CharField(max_length=64)
+    included_units = models.PositiveBigIntegerField()
+    overage = models.CharField(max_length=5, choices=Overage, default=Overage.BLOCK)
+    overage_unit_amount = models.DecimalField(
+        max_digits=18, decimal_places=12, null=True, blank=True
+    )
+
+    class Meta:
+        ordering = ["metric"]
+        constraints = [
+            models.UniqueConstraint(fields=["plan", "metric"], name="plan_allowance_per_metric"),
+            models.CheckConstraint(
+                condition=Q(overage="block", overage_unit_amount__isnull=True)
+                | Q(overage="allow", overage_unit_amount__gte=0),
+                name="plan_allowance_overage_priced",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan_id} {self.metric} {self.included_units}"
+
+
+class Organization(models.Model):
+    """A customer of the company that runs this installation."""
+
+    org_id = models.CharField(max_length=30, unique=True)
+    name = models.CharField(max_length=120)
+    email = models.EmailField()
+    stripe_customer_id = models.CharField(max_length=255, unique=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            # Staff search by e-mail; two organisations may share one.
+            models.Index(fields=["email"], name="organization_by_email"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.org_id})"
+
+
+class Subscription(models.Model):
+    """The mirror of one subscription at Stripe: what the newest fetch said, no more.
+
+    `fetch_requested` numbers the fetches, `fetch_applied` is the newest one
+    written down; an older one that arrives late is dropped.
+    """
+
+    stripe_subscription_id = models.CharField(max_length=255, unique=True)
+    org_id = models.CharField(max_length=30)
+    stripe_customer_id = models.CharField(max_length=255)
+    status = models.CharField(max_length=20, choices=Status)
+    plan_code = models.CharField(max_length=40)
+    stripe_item_id = models.CharField(max_length=255, blank=True)
+    stripe_schedule_id = models.CharField(max_length=255, blank=True)
+    current_period_start = models.DateTimeField(null=True, blank=True)
+    current_period_end = models.DateTimeField(null=True, blank=True)
+    billing_cycle_anchor = models.DateTimeField(null=True, blank=True)
+    trial_ends_at = models.DateTimeField(null=True, blank=True)
+    cancel_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(help_text="When Stripe made it.")
+    fetch_requested = models.PositiveBigIntegerField(default=0)
+    fetch_applied = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        indexes = [
+            # All mirrors of an organisation: the entitlement is computed from them.
+            models.Index(fields=["org_id", "-created_at"], name="subscription_by_org"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stripe_subscription_id} ({self.status})"
+
+
+class InvoiceRef(models.Model):
+    """What is known locally of an invoice at Stripe. Amounts in minor units of `currency`."""
+
+    stripe_invoice_id = models.CharField(max_length=255, unique=True)
+    org_id = models.CharField(max_length=30)
+    stripe_subscription_id = models.CharField(max_length=255, blank=True)
+    status = models.CharField(max_length=20)
+    total = models.BigIntegerField()
+    amount_due = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    hosted_invoice_url = models.URLField(max_length=2048, blank=True)
+    created_at = models.DateTimeField(help_text="When Stripe made it.")
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            # Invoices of an organisation, newest first.
+            models.Index(fields=["org_id", "-created_at"], name="invoice_ref_by_org"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stripe_invoice_id} ({self.status})"
+
+
+class Operation(models.Model):
+    """One thing we ask of Stripe, committed before we ask: a crash leaves a trace to finish.
+
+    `uuid` makes the idempotency keys; `lease_until` (real time) says who works
+    on it; `request` and `result` hold no secret.
+    """
+
+    class Kind(models.TextChoices):
+        SIGN_UP = "sign_up", "Sign-up"
+
+    class State(models.TextChoices):
+        STARTED = "started", "Started"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    uuid = models.UUIDField(unique=True)
+    kind = models.CharField(max_length=20, choices=Kind)
+    org_id = models.CharField(max_length=30)
+    state = models.CharField(max_length=10, choices=State, default=State.STARTED)
+    request = models.JSONField()
+    result = models.JSONField(null=True, blank=True)
+    error = models.CharField(max_length=200, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField()
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    notified_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="started", finished_at__isnull=True)
+                | (~Q(state="started") & Q(finished_at__isnull=False)),
+                name="operation_finished_at",
+            ),
+        ]
+        indexes = [
+            # The completer: what was started and whose lease ran out.
+            models.Index(
+                fields=["lease_until"], condition=Q(state="started"), name="operation_unfinished"
+            ),
+            # The mailer: what is done and not yet told.
+            models.Index(
+                fields=["finished_at"],
+                condition=Q(state="done", notified_at__isnull=True),
+                name="operation_untold",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.org_id} ({self.state})"
+
+
+class IdempotencyKey(models.Model):
+    """The answer once given under a client's Idempotency-Key, scoped by tenant and route.
+
+    `response` holds no secret: a replay reads it again, or leaves it out.
+    """
+
+    scope = models.CharField(max_length=120)
+    key_hash = models.BinaryField(max_length=32)
+    body_hash = models.BinaryField(max_length=32)
+    operation = models.ForeignKey(
+        Operation, null=True, blank=True, on_delete=models.PROTECT, related_name="keys"
+    )
+    status = models.PositiveSmallIntegerField(null=True, blank=True)
+    response = models.JSONField(null=True, blank=True)
+    lease_until = models.DateTimeField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["scope", "key_hash"], name="idempotency_key_scoped"),
+        ]
+        indexes = [
+            # Forgetting after 24 hours.
+            models.Index(fields=["created_at"], name="idempotency_key_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.scope} ({self.status or 'running'})"

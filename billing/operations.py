@@ -1,0 +1,60 @@
+"""Operations: what we ask of Stripe is written down, with a lease, before we ask.
+
+A crash leaves a row whose lease runs out; the completer, or the client's retry,
+takes it over and goes on under the same idempotency keys, so nothing happens twice.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from uuid_utils.compat import uuid7
+
+from billing.models import Operation
+
+LEASE = timedelta(seconds=60)
+
+
+def start(*, kind: str, org_id: str, request: dict[str, Any], now: datetime) -> Operation:
+    """Write down what is about to be asked; the caller commits it before asking.
+
+    `now` is real time: a lease protects against a crash, not against a month.
+    """
+    return Operation.objects.create(
+        uuid=uuid7(),
+        kind=kind,
+        org_id=org_id,
+        request=request,
+        attempts=1,
+        lease_until=now + LEASE,
+        created_at=now,
+    )
+
+
+def take_over(operation: Operation, *, now: datetime) -> bool:
+    """Lease an unfinished operation whose lease ran out. False when somebody else was first."""
+    won = Operation.objects.filter(
+        pk=operation.pk, state=Operation.State.STARTED, lease_until__lte=now
+    ).update(lease_until=now + LEASE, attempts=operation.attempts + 1)
+    return won == 1
+
+
+def release(operation: Operation, *, error: str, now: datetime) -> None:
+    """Give an unfinished operation back, so that the next one need not wait for the lease."""
+    Operation.objects.filter(pk=operation.pk, state=Operation.State.STARTED).update(
+        lease_until=now, error=error[:200]
+    )
+
+
+def finish(
+    operation: Operation, *, result: dict[str, Any], now: datetime, failed: bool = False
+) -> None:
+    """Write the outcome down; in the transaction of its effects. Holds no secret."""
+    operation.state = Operation.State.FAILED if failed else Operation.State.DONE
+    operation.result = result
+    operation.finished_at = now
+    operation.save(update_fields=["state", "result", "finished_at"])
+
+
+def stripe_key(operation: Operation, step: str) -> str:
+    """Return the idempotency key of one step: from the operation alone, never from its inputs."""
+    return f"{operation.kind}:{step}:{operation.uuid}"

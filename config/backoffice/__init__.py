@@ -1,0 +1,1 @@
+"""Pages for staff, on top of the house: it may know every app."""

@@ -1,0 +1,18 @@
+"""The Django app of the back office."""
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class BackofficeConfig(AppConfig):
+    """Loads the Celery application, so that web and commands can ring for a worker."""
+
+    name = "config.backoffice"
+    label = "backoffice"
+
+    def ready(self) -> None:
+        """Bind shared tasks to our Celery application; keep the roles true."""
+        import config.celery  # noqa: F401
+        from config.backoffice.roles import sync_roles
+
+        post_migrate.connect(sync_roles, sender=self)

@@ -1,0 +1,41 @@
+"""Identifiers: UUIDv7 shown as a prefix and Crockford base32."""
+
+import re
+
+from uuid_utils.compat import uuid7
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+
+
+def base32(number: int, length: int) -> str:
+    """Write `number` in Crockford's base32 with `length` characters."""
+    characters = []
+    for _ in range(length):
+        characters.append(_CROCKFORD[number & 31])
+        number >>= 5
+    return "".join(reversed(characters))
+
+
+def new_id(prefix: str) -> str:
+    """Return a new id that sorts by its time of making, such as `org_01J…` (26 characters)."""
+    return f"{prefix}_{base32(uuid7().int, 26)}"
+
+
+def new_request_id() -> str:
+    """Return an id for a request that brought none, or a malformed one."""
+    return uuid7().hex
+
+
+def is_well_formed(candidate: str | None) -> bool:
+    """Tell whether a client's request or correlation id may be used as it is."""
+    return candidate is not None and _WELL_FORMED.fullmatch(candidate) is not None
+
+
+def trace_id_of(traceparent: str | None) -> str | None:
+    """Return the trace id of a W3C `traceparent` header, or None when it is not one."""
+    found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    if found is None or found[1] == "0" * 32:
+        return None
+    return found[1]

@@ -1,0 +1,22 @@
+"""Counters and histograms for Prometheus, multiprocess-safe."""
+
+from prometheus_client import Counter, Histogram
+
+REQUESTS = Counter("metergate_requests_total", "Requests answered.", ["route", "method", "status"])
+SECONDS = Histogram(
+    "metergate_request_seconds",
+    "Time to answer, in seconds.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+SMOKE = Counter("metergate_smoke_total", "Calls of the smoke test.")
+DECISIONS = Counter("metergate_quota_decisions_total", "Quota decisions.", ["door", "code"])
+COPY_FAILURES = Counter(
+    "metergate_copy_failures_total", "Reads or publishes that Valkey did not answer.", ["what"]
+)
+
+
+def observe_request(route: str, method: str, status: int, seconds: float) -> None:
+    """Count one answered request and the seconds it took."""
+    REQUESTS.labels(route, method, str(status)).inc()
+    SECONDS.labels(route).observe(seconds)

@@ -1,0 +1,87 @@
+"""The outermost middleware: ids in, ids out, and no error outside the envelope."""
+
+from collections.abc import Callable
+from typing import cast
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from config.contract import clock, metrics
+from config.contract.context import CallState, ContextRequest, Environment, new_context
+from config.contract.errors import InternalError
+from config.contract.ids import is_well_formed, new_request_id, trace_id_of
+from config.contract.responses import error_response
+
+logger = structlog.get_logger("metergate.request")
+
+
+class ContextMiddleware:
+    """Makes `request.ctx` and sets the three id headers on every response."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.env = Environment(
+            app_env=settings.APP_ENV,
+            stripe_mode=settings.STRIPE_MODE,
+            tenant_header=settings.TENANT_HEADER,
+            service=settings.SERVICE_NAME,
+            version=settings.SERVICE_VERSION,
+            signup_returns_code=settings.SIGNUP_RETURNS_CODE,
+        )
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        state = _call_state(request)
+        cast(ContextRequest, request).ctx = new_context(self.env, state)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(
+            request_id=state.request_id, correlation_id=state.correlation_id
+        )
+        if state.trace_id:
+            structlog.contextvars.bind_contextvars(trace_id=state.trace_id)
+        response = self.get_response(request)
+        response.headers["x-request-id"] = state.request_id
+        response.headers["x-correlation-id"] = state.correlation_id
+        tenant_id = cast(ContextRequest, request).ctx.call_state.tenant_id
+        if tenant_id:
+            response.headers[self.env.tenant_header] = tenant_id
+        self._tell(request, response)
+        return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Turn a fault of a plain Django view under /api into the envelope."""
+        if not request.path_info.startswith("/api/"):
+            return None
+        logger.exception("request_failed", path=request.path_info, error=type(error).__name__)
+        return error_response(request, InternalError())
+
+    def _tell(self, request: HttpRequest, response: HttpResponseBase) -> None:
+        route = request.resolver_match.route if request.resolver_match else "unknown"
+        taken = clock.real_now() - cast(ContextRequest, request).ctx.call_state.started_at
+        seconds = taken.total_seconds()
+        metrics.observe_request(route, request.method or "", response.status_code, seconds)
+        # A line for each counted use would cost more than counting it.
+        if route in settings.HOT_ROUTES and response.status_code < 400:
+            return
+        if response.status_code >= 400 or not route.startswith(settings.QUIET_ROUTES):
+            logger.info(
+                "request",
+                method=request.method,
+                route=route,
+                status=response.status_code,
+                milliseconds=round(seconds * 1000, 1),
+            )
+
+
+def _call_state(request: HttpRequest) -> CallState:
+    given = request.META.get("HTTP_X_REQUEST_ID")
+    request_id = given if given is not None and is_well_formed(given) else new_request_id()
+    given = request.META.get("HTTP_X_CORRELATION_ID")
+    correlation_id = given if given is not None and is_well_formed(given) else request_id
+    return CallState(
+        request_id=request_id,
+        correlation_id=correlation_id,
+        started_at=clock.real_now(),
+        trace_id=trace_id_of(request.META.get("HTTP_TRACEPARENT")),
+    )

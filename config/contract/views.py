@@ -1,0 +1,39 @@
+"""The base of our viewsets: DRF's dispatch without its rendering."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from rest_framework import viewsets
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+
+from config.contract.errors import MethodNotAllowed
+
+
+class OnlyJson(BaseContentNegotiation):
+    """There is one representation; an Accept header changes nothing."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """Return the first parser (bodies are read by config.contract.bodies)."""
+        return parsers[0]
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        """Return the first renderer (answers are rendered by config.contract.responses)."""
+        return renderers[0], renderers[0].media_type
+
+
+class ContractViewSet(viewsets.ViewSet):
+    """A viewset whose answers and errors are in the envelope."""
+
+    content_negotiation_class = OnlyJson
+
+    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        """Refuse a verb the path does not know."""
+        raise MethodNotAllowed(", ".join(self.allowed_methods))
+
+
+def http(request: Request) -> HttpRequest:
+    """Return the Django request under a DRF one."""
+    return request._request

@@ -1,0 +1,51 @@
+"""What answers when no view does: the envelope under /api, a plain page elsewhere."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.views import defaults
+
+from config.contract.errors import Forbidden, InternalError, NotFound, ValidationFailed
+from config.contract.responses import error_response
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return request.path_info == "/api" or request.path_info.startswith("/api/")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404."""
+    if _is_api(request):
+        return error_response(request, NotFound())
+    return defaults.page_not_found(request, exception)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400 from Django itself: a bad host, a suspicious header."""
+    if _is_api(request):
+        return error_response(request, ValidationFailed({"": ["The request is not valid"]}))
+    return defaults.bad_request(request, exception)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """403 from Django itself."""
+    if _is_api(request):
+        return error_response(request, Forbidden())
+    return defaults.permission_denied(request, exception)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form without its CSRF token."""
+    if _is_api(request):
+        return error_response(request, Forbidden())
+    from django.views.csrf import csrf_failure as page
+
+    response: Any = page(request, reason=reason)
+    return HttpResponse(response.content, status=403)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500."""
+    if _is_api(request) and hasattr(request, "ctx"):
+        return error_response(request, InternalError())
+    return defaults.server_error(request)

@@ -1,0 +1,399 @@
+"""Settings, all of them, read from the environment by django-environ.
+
+`.env.example` lists every variable. Production (`APP_ENV=production`, which is
+the default) starts with nothing missing and nothing assumed: each missing
+secret is named. `APP_ENV=embedded` is what `./dev` sets.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+from celery.schedules import crontab
+from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from config.contract import logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+env.escape_proxy = False
+
+
+def required(name: str) -> str:
+    """Return a variable that must be set. Raises ImproperlyConfigured naming it."""
+    value: str = env.str(name, default="")
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set: Metergate does not start without it")
+    return value
+
+
+def seconds(name: str, default: float) -> timedelta:
+    """Return a length of time given in seconds."""
+    value: float = env.float(name, default=default)
+    if value < 0:
+        raise ImproperlyConfigured(f"{name} must not be negative")
+    return timedelta(seconds=value)
+
+
+def one_of(name: str, *choices: str, default: str | None = None) -> str:
+    """Return a variable that takes one of a few words. Raises ImproperlyConfigured otherwise."""
+    value: str = env.str(name, default=default or "")
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}")
+    return value
+
+
+# --- What runs here -----------------------------------------------------------
+
+SERVICE_NAME = "metergate"
+SERVICE_VERSION = "0.1.0"
+APP_ENV = one_of("APP_ENV", "embedded", "production", default="production")
+EMBEDDED = APP_ENV == "embedded"
+#: web | worker | command: decides time-outs and pooling. Each entry point sets it.
+PROCESS_ROLE = one_of("PROCESS_ROLE", "web", "worker", "command", default="command")
+DEBUG = env.bool("DEBUG", default=False)
+if DEBUG and not EMBEDDED:
+    raise ImproperlyConfigured("DEBUG is for the embedded run only")
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data")))
+PORT = env.int("PORT", default=8000)
+
+SECRET_KEY = required("SECRET_KEY")
+#: Keys the hashes of codes and refresh tokens, and derives codes that are never stored.
+TOKEN_HASH_KEY = required("TOKEN_HASH_KEY")
+#: `kid:base64url(PKCS8 DER)` comma separated; the first signs, all verify.
+TOKEN_SIGNING_KEYS = required("TOKEN_SIGNING_KEYS")
+#: Seals closed statements; held outside the database on purpose.
+STATEMENT_KEY = required("STATEMENT_KEY")
+
+# --- Web ----------------------------------------------------------------------
+
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if EMBEDDED else [])
+if not ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS is not set: Metergate does not start without it")
+PUBLIC_URL = (
+    env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}")
+    if EMBEDDED
+    else required("PUBLIC_URL")
+).rstrip("/")
+TENANT_HEADER = env.str("TENANT_HEADER", default="x-tenant-id").lower()
+#: How many proxies of ours stand in front; none is trusted by default.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+LANGUAGE_CODE = "en"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+#: Bodies are capped per route (config.contract.bodies), before they are read.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+HOT_ROUTES = frozenset({"api/quota/check", "api/v1/usage", "api/v1/usage/batch"})
+QUIET_ROUTES = ("healthz", "readyz", "metrics", "static/")
+
+if not EMBEDDED:
+    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    if TRUSTED_PROXIES:
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 8 * 3600
+X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "config.fallbacks.csrf_failure"
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_structlog",
+    "axes",
+    "csp",
+    "pgtrigger",
+    "pghistory",
+    "config.contract",
+    "tokens",
+    "quotas",
+    "usage",
+    "billing",
+    "webhooks",
+    # Last: its roles speak of every app's permissions.
+    "config.backoffice",
+]
+
+MIDDLEWARE = [
+    "config.contract.middleware.ContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+    "usage.metered.QuotaMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
+WHITENOISE_USE_FINDERS = EMBEDDED
+WHITENOISE_AUTOREFRESH = False
+
+# --- PostgreSQL: the only truth -----------------------------------------------
+
+_WEB_POOL = env.int("DATABASE_POOL_SIZE", default=8)
+_STATEMENT_TIMEOUT_MS = {"web": 2_000, "worker": 30_000, "command": 0}[PROCESS_ROLE]
+
+
+def _database(url_name: str) -> dict[str, Any]:
+    config: dict[str, Any] = environ.Env.db_url_config(required(url_name))
+    if config["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured(f"{url_name} must name a PostgreSQL database")
+    options = config.setdefault("OPTIONS", {})
+    host = options.pop("host", None)  # postgres:///name?host=/socket/folder
+    if host:
+        config["HOST"] = host
+    options["options"] = (
+        f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout=1000"
+        " -c idle_in_transaction_session_timeout=5000 -c timezone=UTC -c synchronous_commit=on"
+    )
+    options.setdefault("connect_timeout", 3)
+    config["ATOMIC_REQUESTS"] = False
+    config["CONN_MAX_AGE"] = 0 if PROCESS_ROLE == "web" else 60
+    if PROCESS_ROLE == "web":
+        options["pool"] = {"min_size": 0, "max_size": _WEB_POOL, "timeout": 2, "max_idle": 60}
+    return config
+
+
+DATABASES = {"default": _database("DATABASE_URL")}
+HOT_POOL_SIZE = env.int("HOT_POOL_SIZE", default=6)
+
+# --- Valkey: a fast copy, and the broker --------------------------------------
+
+VALKEY_URL = env.str("VALKEY_URL", default="") or required("REDIS_URL")
+CELERY_BROKER_URL = required("CELERY_BROKER_URL")
+#: Longest time a request waits for Valkey before it goes to PostgreSQL, in seconds.
+COPY_TIMEOUT = env.float("COPY_TIMEOUT", default=0.1)
+#: Life of one organisation's copy: how long a lost publish can matter, in seconds.
+COPY_TTL = env.float("COPY_TTL", default=10.0)
+_NO_RETRY = Retry(NoBackoff(), 0)  # redis-py retries by default; a lost reply would count twice
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": VALKEY_URL,
+        "KEY_PREFIX": "cache",
+        "OPTIONS": {
+            "CLIENT_CLASS": "django_redis.client.DefaultClient",
+            "SOCKET_CONNECT_TIMEOUT": COPY_TIMEOUT,
+            "SOCKET_TIMEOUT": COPY_TIMEOUT,
+            "IGNORE_EXCEPTIONS": True,
+            "CONNECTION_POOL_KWARGS": {"retry": _NO_RETRY, "max_connections": 32},
+        },
+    }
+}
+DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = False
+
+# --- Celery: a doorbell -------------------------------------------------------
+
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_TASK_SOFT_TIME_LIMIT = 100
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 300,
+    "socket_timeout": 2,
+    "socket_connect_timeout": 0.25,
+    "max_retries": 0,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    # Each job may run twice, late or never without harm; `expires` keeps a
+    # worker that was away from doing the same work many times over.
+    "finish-sign-ups": {
+        "task": "billing.tasks.finish_sign_ups",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
+    "open-periods-early": {
+        "task": "quotas.tasks.open_periods_early",
+        "schedule": crontab(minute="0"),
+        "options": {"expires": 1800},
+    },
+    "forget-expired-tokens": {
+        "task": "tokens.tasks.forget_expired",
+        "schedule": crontab(minute="17"),
+        "options": {"expires": 1800},
+    },
+}
+
+# --- Stripe -------------------------------------------------------------------
+
+STRIPE_MODE = one_of("STRIPE_MODE", "sandbox", "live", default="sandbox" if EMBEDDED else None)
+_ALLOW_SANDBOX = env.bool("ALLOW_SANDBOX", default=False)
+if not EMBEDDED and STRIPE_MODE == "sandbox" and not _ALLOW_SANDBOX:
+    raise ImproperlyConfigured("STRIPE_MODE=sandbox in production needs ALLOW_SANDBOX=1")
+_API_BASE = env.str("STRIPE_API_BASE", default="")
+if not EMBEDDED and _API_BASE and not _ALLOW_SANDBOX:
+    raise ImproperlyConfigured("STRIPE_API_BASE in production needs ALLOW_SANDBOX=1")
+STRIPE_API_KEY = required("STRIPE_API_KEY")
+STRIPE_WEBHOOK_SECRETS = [s for s in env.list("STRIPE_WEBHOOK_SECRETS", default=[]) if s]
+if not STRIPE_WEBHOOK_SECRETS:
+    raise ImproperlyConfigured(
+        "STRIPE_WEBHOOK_SECRETS is not set: Metergate does not start without it"
+    )
+#: The built-in sandbox (or another double) in place of Stripe; None means Stripe itself.
+STRIPE_BASE_URL: str | None = _API_BASE or (
+    env.str("SANDBOX_URL", default="http://127.0.0.1:8001") if STRIPE_MODE == "sandbox" else None
+)
+#: Only an installation that charges nobody may move its clock.
+CLOCK_MAY_MOVE = STRIPE_MODE == "sandbox"
+
+# --- Rules an operator may set ------------------------------------------------
+
+TRIAL_GRACE = seconds("TRIAL_GRACE", 24 * 3600)
+PAST_DUE_GRACE = seconds("PAST_DUE_GRACE", 7 * 24 * 3600)
+EVENT_AHEAD = timedelta(minutes=5)
+LATE_GRACE_BLOCK = timedelta(minutes=15)
+LATE_GRACE_ALLOW = timedelta(hours=72)
+SIGNUP_RETURNS_CODE = env.bool("SIGNUP_RETURNS_CODE", default=EMBEDDED)
+ACTIVATION_CODE_LIFE = timedelta(minutes=15)
+ACCESS_TOKEN_LIFE = timedelta(minutes=10)
+REFRESH_TOKEN_LIFE = timedelta(days=30)
+TOKEN_ISSUER = PUBLIC_URL
+TOKEN_AUDIENCE = "metergate"
+STAFF_AUDIENCE = "metergate-staff"
+#: `limits` notation; an empty string switches a throttle off.
+THROTTLE_SIGNUP = env.str("THROTTLE_SIGNUP", default="600/minute" if EMBEDDED else "10/hour")
+THROTTLE_TOKENS = env.str("THROTTLE_TOKENS", default="600/minute" if EMBEDDED else "30/minute")
+THROTTLE_ADMIN_TOKEN = env.str(
+    "THROTTLE_ADMIN_TOKEN", default="600/minute" if EMBEDDED else "10/minute"
+)
+THROTTLE_HOT = env.str("THROTTLE_HOT", default="" if EMBEDDED else "500/second")
+
+# --- Staff --------------------------------------------------------------------
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_IPWARE_PROXY_COUNT = TRUSTED_PROXIES or None
+AXES_IPWARE_META_PRECEDENCE_ORDER = (
+    ["HTTP_X_FORWARDED_FOR", "REMOTE_ADDR"] if TRUSTED_PROXIES else ["REMOTE_ADDR"]
+)
+AXES_VERBOSE = False
+
+# --- REST ---------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "config.contract.responses.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Metergate",
+    "DESCRIPTION": "Metered subscriptions: usage counted once, quotas decided in real time.",
+    "VERSION": SERVICE_VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SORT_OPERATIONS": False,
+    "ENUM_NAME_OVERRIDES": {},
+}
+
+# --- Mail, pages --------------------------------------------------------------
+
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Metergate <no-reply@localhost>")
+if EMBEDDED:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = str(DATA_DIR / "mail")
+else:
+    vars().update(environ.Env.email_url_config(required("EMAIL_URL")))
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "object-src": ["'none'"],
+    }
+}
+UNFOLD = {
+    "SITE_TITLE": "Metergate",
+    "SITE_HEADER": "Metergate",
+    "SITE_SUBHEADER": "Metered subscriptions",
+    "SHOW_VIEW_ON_SITE": False,
+}
+
+# --- Logs ---------------------------------------------------------------------
+
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+LOGGING = logs.configure(service=SERVICE_NAME, version=SERVICE_VERSION, level=logs.get_level(DEBUG))
+os.environ.setdefault("STRIPE_SUPPRESS_NOTICES", "true")

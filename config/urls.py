@@ -1,0 +1,40 @@
+"""Every route there is."""
+
+from django.contrib import admin
+from django.urls import path, re_path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView
+
+from billing.views import PlanViewSet, SignUpViewSet
+from config import views
+from config.apidocs import SwaggerView
+from config.fallbacks import not_found
+from quotas.views import EntitlementViewSet, QuotaViewSet
+from tokens.views import ActivationViewSet, AdminTokenViewSet
+from usage.views import UsageViewSet
+
+handler400 = "config.fallbacks.bad_request"
+handler403 = "config.fallbacks.forbidden"
+handler404 = "config.fallbacks.not_found"
+handler500 = "config.fallbacks.server_error"
+
+urlpatterns = [
+    # The two hot routes first: the resolver walks this list.
+    path("api/quota/check", QuotaViewSet.as_view({"post": "check"})),
+    path("api/v1/usage", UsageViewSet.as_view({"post": "create"})),
+    path("api/v1/usage/batch", UsageViewSet.as_view({"post": "batch"})),
+    path("api/me/entitlements", EntitlementViewSet.as_view({"get": "retrieve"})),
+    path("api/signup", SignUpViewSet.as_view({"post": "create"})),
+    path("api/plans", PlanViewSet.as_view({"get": "list"})),
+    path("api/tokens/activate", ActivationViewSet.as_view({"post": "activate"})),
+    path("api/admin/token", AdminTokenViewSet.as_view({"post": "create"})),
+    path("api/diag/smoke", views.SmokeViewSet.as_view({"get": "retrieve"})),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SwaggerView.as_view(url_name="schema"), name="docs"),
+    path("healthz", views.healthz),
+    path("readyz", views.readyz),
+    path("metrics", views.prometheus),
+    path("admin/", admin.site.urls),
+    path("", RedirectView.as_view(url="/admin/")),
+    re_path(r"^api(?:/.*)?$", not_found, kwargs={"exception": None}),
+]

@@ -1,0 +1,104 @@
+"""Health, metrics and the smoke test."""
+
+import time
+from typing import Any
+
+import msgspec
+import structlog
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from rest_framework.request import Request
+
+from config.celery import app as celery_app
+from config.contract import metrics
+from config.contract.bodies import Answer
+from config.contract.clients import clients
+from config.contract.context import context_of
+from config.contract.openapi import documented
+from config.contract.responses import JSON, success
+from config.contract.views import ContractViewSet, http
+
+logger = structlog.get_logger("metergate.smoke")
+_migrated = False
+
+
+class SmokeAnswer(Answer):
+    """It works. The fact that it answered is the answer."""
+
+    ok: bool
+
+
+class SmokeViewSet(ContractViewSet):
+    """GET /api/diag/smoke."""
+
+    @documented(
+        summary="Smoke test",
+        tag="health",
+        answer=SmokeAnswer,
+        answer_example={"ok": True},
+        public=True,
+    )
+    def retrieve(self, request: Request) -> HttpResponse:
+        """Run a timer, write one log line, raise one counter."""
+        started = time.perf_counter()
+        metrics.SMOKE.inc()
+        context_of(http(request)).logger.info(
+            "smoke", milliseconds=round((time.perf_counter() - started) * 1000, 3)
+        )
+        return success(SmokeAnswer(ok=True))
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process answers."""
+    return _plain({"ok": True})
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Ready to serve. 503 only without the database or with a migration not applied."""
+    try:
+        ready = _is_migrated()
+    except DatabaseError:
+        return _plain({"ok": False, "failed": ["database"]}, status=503)
+    if not ready:
+        return _plain({"ok": False, "failed": ["migrations"]}, status=503)
+    degraded = [] if clients.copy.ping() else ["valkey"]
+    if not _broker_answers():
+        degraded.append("broker")
+    return _plain({"ok": True, "degraded": degraded} if degraded else {"ok": True})
+
+
+def prometheus(request: HttpRequest) -> HttpResponse:
+    """What Prometheus scrapes, summed over all processes."""
+    import os
+
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _is_migrated() -> bool:
+    global _migrated
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return _migrated
+
+
+def _broker_answers() -> bool:
+    try:
+        with celery_app.connection_for_write(connect_timeout=0.2) as broker:
+            broker.ensure_connection(max_retries=1, timeout=0.3)
+    except Exception:  # noqa: BLE001 - kombu raises whatever its transport does
+        return False
+    return True
+
+
+def _plain(body: dict[str, Any], status: int = 200) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(body), content_type=JSON, status=status)

@@ -1,0 +1,193 @@
+"""What an organisation may use, and what it has used in each period."""
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateTimeRangeField, RangeBoundary, RangeOperators
+from django.db import models
+from django.db.models import F, Func, Q
+
+
+class Overage(models.TextChoices):
+    """What happens past the included units."""
+
+    BLOCK = "block", "Block"
+    ALLOW = "allow", "Allow"
+
+
+class PeriodRule(models.TextChoices):
+    """How quota periods are cut (quotas.periods)."""
+
+    CALENDAR_MONTH = "calendar_month", "Calendar month"
+    BILLING_MONTH = "billing_month", "Months from the billing anchor"
+    BILLING_YEAR = "billing_year", "Years from the billing anchor"
+
+
+class Status(models.TextChoices):
+    """Stripe's words for the state of a subscription."""
+
+    TRIALING = "trialing", "Trialing"
+    ACTIVE = "active", "Active"
+    PAST_DUE = "past_due", "Past due"
+    INCOMPLETE = "incomplete", "Incomplete"
+    INCOMPLETE_EXPIRED = "incomplete_expired", "Incomplete, expired"
+    UNPAID = "unpaid", "Unpaid"
+    PAUSED = "paused", "Paused"
+    CANCELED = "canceled", "Canceled"
+
+
+class Metric(models.Model):
+    """Something that is counted. Pushed down from the plan catalogue."""
+
+    code = models.CharField(max_length=64, primary_key=True)
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Entitlement(models.Model):
+    """What an organisation may use. Only `quotas.services.grant` writes it.
+
+    `allowances` is a snapshot of the plan: `{metric: {"included": int, "overage": str}}`.
+    `prior_allowances` held until `allowances_since`: a lower limit starts with
+    the first period that begins at or after that instant.
+    """
+
+    org_id = models.CharField(max_length=30, unique=True)
+    plan_code = models.CharField(max_length=40)
+    status = models.CharField(max_length=20, choices=Status)
+    status_since = models.DateTimeField()
+    status_because = models.CharField(max_length=200, blank=True)
+    allowances = models.JSONField()
+    allowances_since = models.DateTimeField()
+    prior_allowances = models.JSONField(default=dict)
+    period_rule = models.CharField(
+        max_length=20, choices=PeriodRule, default=PeriodRule.CALENDAR_MONTH
+    )
+    anchor_at = models.DateTimeField(help_text="Where billing periods are counted from.")
+    trial_ends_at = models.DateTimeField(null=True, blank=True)
+    past_due_since = models.DateTimeField(null=True, blank=True)
+    scheduled_plan_code = models.CharField(max_length=40, blank=True)
+    scheduled_allowances = models.JSONField(null=True, blank=True)
+    scheduled_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(help_text="No use is counted before the period of this.")
+    version = models.PositiveBigIntegerField(default=1)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=Status.values), name="entitlement_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(period_rule__in=PeriodRule.values), name="entitlement_rule_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    scheduled_plan_code="",
+                    scheduled_allowances__isnull=True,
+                    scheduled_at__isnull=True,
+                )
+                | (
+                    ~Q(scheduled_plan_code="")
+                    & Q(scheduled_allowances__isnull=False, scheduled_at__isnull=False)
+                ),
+                name="entitlement_schedule_whole",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="trialing") | Q(trial_ends_at__isnull=False),
+                name="entitlement_trial_ends",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="past_due") | Q(past_due_since__isnull=False),
+                name="entitlement_past_due_dated",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} on {self.plan_code} ({self.status})"
+
+
+class TsTzRange(Func):
+    """`tstzrange(start, end, '[)')`."""
+
+    function = "TSTZRANGE"
+    output_field = DateTimeRangeField()
+
+
+class UsageCounter(models.Model):
+    """What an organisation used of one metric in one period `[period_start, period_end)`.
+
+    Every column equals what its rows say, at every instant: `counted` is the
+    events less the voids, `forgiven` the resets, `included` what `grant` gave,
+    `adjusted` the staff's signed rows. `version` grows by one on each change.
+    Until `valid_until` no status, limit or period can change by time alone.
+    """
+
+    org_id = models.CharField(max_length=30)
+    metric = models.CharField(max_length=64)
+    period_key = models.CharField(max_length=10)
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    counted = models.BigIntegerField(default=0)
+    forgiven = models.BigIntegerField(default=0)
+    forgiven_version = models.BigIntegerField(
+        default=0, help_text="Events counted up to this version are settled by a reset."
+    )
+    included = models.BigIntegerField()
+    adjusted = models.BigIntegerField(default=0)
+    overage = models.CharField(max_length=5, choices=Overage)
+    access = models.BooleanField()
+    valid_until = models.DateTimeField()
+    version = models.BigIntegerField(default=1)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["org_id", "metric", "period_start"], name="usage_counter_one_per_period"
+            ),
+            models.CheckConstraint(
+                condition=Q(period_start__lt=F("period_end")), name="usage_counter_period_not_empty"
+            ),
+            models.CheckConstraint(
+                condition=Q(counted__gte=0, forgiven__gte=0, forgiven__lte=F("counted")),
+                name="usage_counter_used_not_negative",
+            ),
+            models.CheckConstraint(condition=Q(included__gte=0), name="usage_counter_included"),
+            models.CheckConstraint(
+                condition=Q(overage__in=Overage.values), name="usage_counter_overage_known"
+            ),
+            # Stands behind the opener's lock: two overlapping periods would
+            # count one event against two limits.
+            ExclusionConstraint(
+                name="usage_counter_periods_tile",
+                expressions=[
+                    ("org_id", RangeOperators.EQUAL),
+                    ("metric", RangeOperators.EQUAL),
+                    (
+                        TsTzRange("period_start", "period_end", RangeBoundary()),
+                        RangeOperators.OVERLAPS,
+                    ),
+                ],
+            ),
+        ]
+        permissions = [("reset_usagecounter", "Can reset a quota")]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.metric} {self.period_key}: {self.used}"
+
+    @property
+    def used(self) -> int:
+        """Units that count against the limit."""
+        return self.counted - self.forgiven
+
+    @property
+    def limit(self) -> int:
+        """Units the period includes, staff grants counted in."""
+        return max(0, self.included + self.adjusted)
+
+    @property
+    def remaining(self) -> int:
+        """Units left, never negative."""
+        return max(0, self.limit - self.used)

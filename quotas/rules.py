@@ -1,0 +1,114 @@
+"""Where it is decided what an entitlement means at an instant. Pure; touches no table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from quotas.models import Entitlement, Overage, Status
+
+FAR = timedelta(days=36_500)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Units of one metric that a plan includes, and what happens past them."""
+
+    included: int
+    overage: str
+
+    def at_least(self, other: "Allowance") -> bool:
+        """Tell whether nothing gets tighter by moving from `other` to this."""
+        mine = (self.overage == Overage.ALLOW, self.included)
+        return mine >= (other.overage == Overage.ALLOW, other.included)
+
+
+NOTHING = Allowance(included=0, overage=Overage.BLOCK)
+
+
+def allowance(snapshot: Mapping[str, Any] | None, metric: str) -> Allowance:
+    """Read one metric out of an allowances snapshot; a metric it does not name has nothing."""
+    found = (snapshot or {}).get(metric)
+    return Allowance(found["included"], found["overage"]) if found else NOTHING
+
+
+def plan_code_at(entitlement: Entitlement, at: datetime) -> str:
+    """Return the plan in force at `at`: a scheduled change applies by itself when due."""
+    if entitlement.scheduled_at and at >= entitlement.scheduled_at:
+        return entitlement.scheduled_plan_code
+    return entitlement.plan_code
+
+
+def metrics_of(entitlement: Entitlement) -> list[str]:
+    """Return the metrics the entitlement speaks of, sorted."""
+    return sorted({*entitlement.allowances, *(entitlement.scheduled_allowances or {})})
+
+
+def limit_for(
+    entitlement: Entitlement, metric: str, *, period_start: datetime, at: datetime
+) -> Allowance:
+    """Return the allowance that a period starting at `period_start` has at `at`.
+
+    A higher limit applies at once; a lower one only to periods that begin at or
+    after its instant.
+    """
+    steps = [(entitlement.allowances_since, allowance(entitlement.allowances, metric))]
+    if entitlement.scheduled_at and at >= entitlement.scheduled_at:
+        steps.append(
+            (entitlement.scheduled_at, allowance(entitlement.scheduled_allowances, metric))
+        )
+    # What held before is known only where something did.
+    held = (
+        allowance(entitlement.prior_allowances, metric)
+        if entitlement.prior_allowances
+        else steps[0][1]
+    )
+    for since, limit in steps:
+        if period_start >= since or limit.at_least(held):
+            held = limit
+    return held
+
+
+def has_access(entitlement: Entitlement, at: datetime) -> bool:
+    """Tell whether the subscription is valid at `at` (api.md section 4).
+
+    Trialing until the trial ends and the grace after it, active, past due within
+    its grace. Every other status is not.
+    """
+    if entitlement.status == Status.ACTIVE:
+        return True
+    ends = _access_ends(entitlement)
+    return ends is not None and at < ends
+
+
+def next_change(entitlement: Entitlement, at: datetime) -> datetime:
+    """Return the first instant after `at` when time alone changes status or limit."""
+    instants = [entitlement.scheduled_at, _access_ends(entitlement)]
+    later = [instant for instant in instants if instant is not None and instant > at]
+    return min(later, default=at + FAR)
+
+
+def late_grace(overage: str) -> timedelta:
+    """Return how long after its end a period still takes late events."""
+    allowed = overage == Overage.ALLOW
+    grace: timedelta = settings.LATE_GRACE_ALLOW if allowed else settings.LATE_GRACE_BLOCK
+    return grace
+
+
+def valid_until(
+    entitlement: Entitlement, *, period_end: datetime, overage: str, at: datetime
+) -> datetime:
+    """Return until when a counter's `access` and limit hold without looking again."""
+    if at >= period_end:
+        period_end = period_end + late_grace(overage)
+    return min(next_change(entitlement, at), max(period_end, at))
+
+
+def _access_ends(entitlement: Entitlement) -> datetime | None:
+    if entitlement.status == Status.TRIALING and entitlement.trial_ends_at:
+        return entitlement.trial_ends_at + settings.TRIAL_GRACE
+    if entitlement.status == Status.PAST_DUE and entitlement.past_due_since:
+        return entitlement.past_due_since + settings.PAST_DUE_GRACE
+    return None

@@ -1,0 +1,1 @@
+"""Codes, token families and who may call for an organisation."""

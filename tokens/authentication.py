@@ -1,0 +1,125 @@
+"""DRF authentication by bearer token."""
+
+from dataclasses import replace
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.request import Request
+
+from config.contract import clock
+from config.contract.clients import clients
+from config.contract.context import identify
+from config.contract.errors import Forbidden, NotFound, Unauthenticated
+from tokens import access, domains, jwt
+from tokens.principals import ANY_ORG, Principal, StaffPrincipal
+
+
+class TokenAuthentication(BaseAuthentication):
+    """Organisations' and operators' access tokens (api.md sections 1 and 7)."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, None]:
+        """Return the caller. Raises Unauthenticated or Forbidden; there are no anonymous calls."""
+        return authenticate(request._request), None
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return what WWW-Authenticate says on a 401."""
+        return "Bearer"
+
+
+def authenticate(request: HttpRequest) -> Principal:
+    """Return who calls with a bearer token.
+
+    Raises Unauthenticated (missing, bad, expired, revoked) or Forbidden (wrong
+    domain, wrong tenant header, suspended).
+    """
+    claims = jwt.read(bearer(request), audience=settings.TOKEN_AUDIENCE, now=clock.real_now())
+    principal = Principal(
+        subject=claims["sub"],
+        org_id=claims["org"],
+        scopes=frozenset(claims["scopes"]),
+        domain=claims["domain"],
+        family_id=claims["fam"],
+    )
+    if principal.domain:
+        domains.require(request, principal.domain)
+    org_id = _tenant(request, principal)
+    if principal.is_operator:
+        identify(request, tenant_id=org_id, principal=principal.subject, scopes=principal.scopes)
+        return principal
+    return admitted(request, principal, org_id=principal.org_id)
+
+
+def admitted(request: HttpRequest, principal: Principal, *, org_id: str) -> Principal:
+    """Let `principal` act for `org_id`: not suspended, not revoked. One read of the copy.
+
+    Raises Unauthenticated, Forbidden, or NotFound where an operator names an
+    organisation that does not exist.
+    """
+    held = clients.copy.read(org_id)
+    summary = access.summary(org_id, held)
+    if summary is None:
+        raise NotFound("No such organisation") if principal.is_operator else Unauthenticated()
+    summary.admit(None if principal.is_operator else principal.family_id)
+    identify(request, tenant_id=org_id, principal=principal.subject, scopes=principal.scopes)
+    return replace(principal, org_id=org_id, copy=held)
+
+
+def bearer(request: HttpRequest) -> str:
+    """Return the bearer token of a request. Raises Unauthenticated."""
+    kind, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if kind.lower() != "bearer" or not token.strip():
+        raise Unauthenticated
+    return str(token.strip())
+
+
+def _tenant(request: HttpRequest, principal: Principal) -> str | None:
+    named: str | None = request.headers.get(settings.TENANT_HEADER)
+    if principal.is_operator:
+        return named
+    if named is not None and named != principal.org_id:
+        raise Forbidden("The token is not for this organisation", code="TENANT_MISMATCH")
+    return principal.org_id
+
+
+class StaffAuthentication(BaseAuthentication):
+    """Staff: a Django session with CSRF, or a staff token."""
+
+    def authenticate(self, request: Request) -> tuple[Any, None]:
+        """Return the staff principal. Raises Unauthenticated or Forbidden."""
+        if "HTTP_AUTHORIZATION" in request.META:
+            user = _staff_by_token(bearer(request._request))
+        else:
+            found = SessionAuthentication().authenticate(request)
+            user = found[0] if found else None
+        if user is None:
+            raise Unauthenticated
+        if not user.is_staff:
+            raise Forbidden
+        principal = StaffPrincipal(user)
+        identify(request._request, tenant_id=None, principal=str(principal), scopes=frozenset())
+        return principal, None
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return what WWW-Authenticate says on a 401."""
+        return "Bearer"
+
+
+def _staff_by_token(token: str) -> Any:
+    claims = jwt.read(token, audience=settings.STAFF_AUDIENCE, now=clock.real_now())
+    kind, _, pk = claims["sub"].partition(":")
+    if kind != "staff" or claims["org"] != ANY_ORG:
+        raise Unauthenticated
+    # Staff routes are not hot: each request asks whether the person is still staff.
+    user = get_user_model().objects.filter(pk=pk, is_active=True, is_staff=True).first()
+    # A password change ends the sessions, and these too.
+    if user is None or claims["fam"] != staff_family(user):
+        raise Unauthenticated
+    return user
+
+
+def staff_family(user: Any) -> str:
+    """Return what ties a staff token to the password it was got with."""
+    return str(user.get_session_auth_hash()[:16])

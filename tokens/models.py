@@ -1,0 +1,129 @@
+"""Who may call for an organisation, and by which token."""
+
+import pgtrigger
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+
+
+class OrgAccess(models.Model):
+    """Whether an organisation may call at all; one row each.
+
+    `generation` grows with every change that a token already handed out must
+    feel (suspension, revocation), so that a newer copy in Valkey wins.
+    """
+
+    org_id = models.CharField(max_length=30, unique=True)
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    suspended_reason = models.CharField(max_length=500, blank=True)
+    installation_limit = models.PositiveIntegerField(default=5)
+    generation = models.PositiveBigIntegerField(default=1)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "org access"
+
+    def __str__(self) -> str:
+        return f"{self.org_id}{' (suspended)' if self.suspended_at else ''}"
+
+
+class TokenFamily(models.Model):
+    """One installation: the chain of refresh tokens that began with one activation."""
+
+    id = models.CharField(primary_key=True, max_length=30)
+    org_id = models.CharField(max_length=30)
+    domain = models.CharField(max_length=253, blank=True)
+    scopes = ArrayField(models.CharField(max_length=32))
+    created_at = models.DateTimeField()
+    last_refreshed_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_reason = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        verbose_name_plural = "token families"
+        indexes = [
+            # Live families of an organisation: the list, the limit, the auth summary.
+            models.Index(fields=["org_id", "revoked_at"], name="family_by_org"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} of {self.org_id}"
+
+
+class ActivationCode(models.Model):
+    """A one-time code that an installation trades for its first tokens. Kept as a hash."""
+
+    code_hash = models.BinaryField(max_length=32, unique=True)
+    org_id = models.CharField(max_length=30)
+    domain = models.CharField(max_length=253, blank=True)
+    scopes = ArrayField(models.CharField(max_length=32))
+    issued_by = models.CharField(max_length=100)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    family = models.OneToOneField(
+        TokenFamily, null=True, blank=True, on_delete=models.PROTECT, related_name="code"
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(used_at__isnull=True, family__isnull=True)
+                | Q(used_at__isnull=False, family__isnull=False),
+                name="activation_code_used_by_a_family",
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("created_at")), name="activation_code_lives"
+            ),
+        ]
+        indexes = [
+            # Unused codes of an organisation: the installation limit, CORS.
+            models.Index(fields=["org_id", "expires_at"], name="activation_code_by_org"),
+        ]
+
+    def __str__(self) -> str:
+        return f"code {self.pk} of {self.org_id}"
+
+
+class RefreshToken(models.Model):
+    """One link of a family's chain. Kept as a hash; used once."""
+
+    family = models.ForeignKey(TokenFamily, on_delete=models.PROTECT, related_name="links")
+    token_hash = models.BinaryField(max_length=32, unique=True)
+    predecessor = models.OneToOneField(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="successor"
+    )
+    issued_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"refresh {self.pk} of {self.family_id}"
+
+
+class AuditEntry(models.Model):
+    """What happened to codes and tokens, by whom, under which ids. Append-only."""
+
+    at = models.DateTimeField()
+    org_id = models.CharField(max_length=30)
+    what = models.CharField(max_length=64)
+    who = models.CharField(max_length=100)
+    family_id = models.CharField(max_length=30, blank=True)
+    detail = models.JSONField(default=dict)
+    request_id = models.CharField(max_length=128, blank=True)
+    correlation_id = models.CharField(max_length=128, blank=True)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes = [
+            # The timeline of an organisation.
+            models.Index(fields=["org_id", "-at"], name="token_audit_by_org"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.org_id}"

@@ -1,0 +1,68 @@
+"""What a caller's scopes and an organisation's id let it do."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from config.contract.context import context_of
+from config.contract.errors import Forbidden, ValidationFailed
+from tokens.authentication import admitted
+from tokens.principals import Principal, StaffPrincipal
+
+
+def needs_scope(*any_of: str) -> type[BasePermission]:
+    """Return a permission class that asks for one of the scopes. Raises Forbidden."""
+
+    class NeedsScope(BasePermission):
+        scopes = frozenset(any_of)
+
+        def has_permission(self, request: Request, view: Any) -> bool:
+            require_scope(request.user, *self.scopes)
+            return True
+
+    return NeedsScope
+
+
+def require_scope(principal: Principal, *any_of: str) -> None:
+    """Raise Forbidden unless the caller holds one of the scopes."""
+    if principal.scopes.isdisjoint(any_of):
+        raise Forbidden(
+            "The token lacks the scope for this", code="SCOPE_MISSING", anyOf=sorted(any_of)
+        )
+
+
+def needs_staff_permission(permission: str) -> type[BasePermission]:
+    """Return a permission class for staff routes. Raises Forbidden."""
+
+    class NeedsStaffPermission(BasePermission):
+        def has_permission(self, request: Request, view: Any) -> bool:
+            if not isinstance(request.user, StaffPrincipal):
+                raise Forbidden
+            if not request.user.user.has_perm(permission):
+                raise Forbidden
+            return True
+
+    return NeedsStaffPermission
+
+
+def acting_for(request: HttpRequest, principal: Principal, org_id: str | None) -> Principal:
+    """Return the caller, allowed to act for the organisation the request names.
+
+    An organisation's token acts for its own: another id is TENANT_MISMATCH,
+    whether it exists or not. An operator acts for the named one (`org_id`, else
+    the tenant header), which must exist and not be suspended; the returned
+    principal carries its id and its copy.
+    """
+    if not principal.is_operator:
+        if org_id is not None and org_id != principal.org_id:
+            raise Forbidden("The token is not for this organisation", code="TENANT_MISMATCH")
+        return principal
+    header = context_of(request).call_state.tenant_id
+    if org_id is not None and header is not None and header != org_id:
+        raise Forbidden("The header names another organisation", code="TENANT_MISMATCH")
+    named = org_id or header
+    if not named:
+        raise ValidationFailed({"orgId": ["Name the organisation to act for"]})
+    return admitted(request, principal, org_id=named)

@@ -1,0 +1,28 @@
+"""Staff tokens: a password for ten minutes of the staff routes."""
+
+from datetime import datetime
+
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.http import HttpRequest
+
+from config.contract.errors import Unauthenticated
+from tokens import jwt
+from tokens.authentication import staff_family
+from tokens.principals import ANY_ORG
+
+
+def staff_token(*, request: HttpRequest, username: str, password: str, now: datetime) -> str:
+    """Return a staff token. Raises Unauthenticated; axes counts the failures and locks out."""
+    user = authenticate(request, username=username, password=password)
+    if user is None or not getattr(user, "is_staff", False):
+        raise Unauthenticated("The log-in is not valid")
+    return jwt.mint(
+        subject=f"staff:{user.pk}",
+        org=ANY_ORG,
+        scopes=[],
+        domain="",
+        family_id=staff_family(user),
+        audience=settings.STAFF_AUDIENCE,
+        now=now,
+    )

@@ -1,0 +1,12 @@
+"""What is scheduled here."""
+
+from celery import shared_task
+
+from config.contract import clock
+from tokens.cleanup import forget
+
+
+@shared_task
+def forget_expired() -> None:
+    """Delete codes and refresh tokens that can never be used again."""
+    forget(now=clock.real_now())

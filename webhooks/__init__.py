@@ -1,0 +1,1 @@
+"""Stripe's events: received durably, processed once."""
