@@ -3,6 +3,7 @@
 PostgreSQL refuses to run as root, so root lends the servers an existing account.
 Nothing is created and no permission outside our own folders is changed.
 """
+# ruff: noqa: S603 - a launcher starts processes; no argument comes from outside
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 The wheels are looked up by path and never imported: their Python creates accounts
 and opens parent folders, which is more than a file location should do.
 """
+# ruff: noqa: S603 - a launcher starts processes; no argument comes from outside
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def lint() -> int:
     checks = {
         "ruff check": [python, "-m", "ruff", "check", "."],
         "ruff format": [python, "-m", "ruff", "format", "--check", "."],
-        "mypy": [python, "-m", "mypy"],
+        "mypy": [python, "-m", "mypy", "."],
         "lint-imports": [str(env.folder / "bin" / "lint-imports")],
     }
     failed = []

@@ -1,4 +1,5 @@
 """Running one command in the terminal, with the caller's input and signals."""
+# ruff: noqa: S603 - a launcher starts processes; no argument comes from outside
 
 from __future__ import annotations
 

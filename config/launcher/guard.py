@@ -13,6 +13,7 @@ the remains of the last one are still shutting down.
 
 This file is run by path with `python -I`, so it imports the standard library only.
 """
+# ruff: noqa: S603 - a launcher starts processes; no argument comes from outside
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """A PostgreSQL cluster of our own: making it, starting it, knowing when it is ready."""
+# ruff: noqa: S603 - a launcher starts processes; no argument comes from outside
 
 from __future__ import annotations
 

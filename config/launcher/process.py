@@ -1,4 +1,5 @@
 """Starting one process so that it cannot outlive the launcher."""
+# ruff: noqa: S603 - a launcher starts processes; no argument comes from outside
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """`./dev run`: from nothing to a platform that answers, and back down again."""
+# ruff: noqa: S603 - a launcher starts processes; no argument comes from outside
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Secrets of a local installation: made once, kept in one private file."""
+# ruff: noqa: S603 - a launcher starts processes; no argument comes from outside
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """The virtual environment: made from the hash-pinned requirements when they changed."""
+# ruff: noqa: S603 - a launcher starts processes; no argument comes from outside
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from config.launcher.postgres import Postgres
 
 
 def test_the_database_url_reads_the_same_everywhere(tmp_path: Path) -> None:
-    server = Postgres(PostgresBinaries(tmp_path, 18), tmp_path, Path("/tmp/mg-x y"), caller())
+    server = Postgres(PostgresBinaries(tmp_path, 18), tmp_path, Path("/run/mg-x y"), caller())
 
     url = server.url("metergate_app", "metergate")
 
@@ -24,8 +24,8 @@ def test_the_database_url_reads_the_same_everywhere(tmp_path: Path) -> None:
     for_libpq = psycopg.conninfo.conninfo_to_dict(url)
     assert for_django["ENGINE"] == "django.db.backends.postgresql"
     assert (for_django["USER"], for_django["NAME"]) == ("metergate_app", "metergate")
-    assert for_django["OPTIONS"] == {"host": "/tmp/mg-x y"}
-    assert for_libpq == {"user": "metergate_app", "dbname": "metergate", "host": "/tmp/mg-x y"}
+    assert for_django["OPTIONS"] == {"host": "/run/mg-x y"}
+    assert for_libpq == {"user": "metergate_app", "dbname": "metergate", "host": "/run/mg-x y"}
 
 
 @pytest.mark.parametrize(

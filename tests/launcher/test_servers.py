@@ -44,7 +44,7 @@ class Held:
 
 @contextmanager
 def held(places: Places) -> Iterator[Held]:
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own file
         [sys.executable, str(HOLDER), str(places.home)], stdout=subprocess.PIPE, text=True
     )
     try:
