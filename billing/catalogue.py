@@ -12,7 +12,6 @@ from msgspec import Meta
 
 from billing.models import Plan, PlanAllowance
 from quotas import catalogue as metrics
-from quotas.models import Overage
 from quotas.rules import Allowance
 
 FILE = Path(__file__).with_name("plans.json")
@@ -68,7 +67,7 @@ def read_file(path: Path = FILE) -> list[PlanEntry]:
         raise ImproperlyConfigured(f"{path.name}: a price is negative")
     for plan in plans:
         for metric, one in plan.metrics.items():
-            if (one.overage == Overage.ALLOW) != (one.overage_price is not None):
+            if (one.overage == "allow") != (one.overage_price is not None):
                 raise ImproperlyConfigured(
                     f"{path.name}: {plan.plan_code}.{metric} needs a price exactly where"
                     " overage is allowed"

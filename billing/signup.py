@@ -69,7 +69,7 @@ def sign_up(*, asked: SignUpBody, key: str | None) -> SignedUp:
         now=real_now,
     )
     if begun.replay is not None:
-        return _signed_up(begun.operation, begun.replay.response, replayed=True)
+        return _signed_up(begun.operation, begun.replay.response or {}, replayed=True)
     try:
         return complete(begun)
     except ApiError as error:

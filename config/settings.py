@@ -303,7 +303,7 @@ ACTIVATION_CODE_LIFE = timedelta(minutes=15)
 ACCESS_TOKEN_LIFE = timedelta(minutes=10)
 REFRESH_TOKEN_LIFE = timedelta(days=30)
 TOKEN_ISSUER = PUBLIC_URL
-TOKEN_AUDIENCE = "metergate"
+TOKEN_AUDIENCE = SERVICE_NAME
 STAFF_AUDIENCE = "metergate-staff"
 #: `limits` notation; an empty string switches a throttle off.
 THROTTLE_SIGNUP = env.str("THROTTLE_SIGNUP", default="600/minute" if EMBEDDED else "10/hour")

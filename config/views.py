@@ -94,7 +94,7 @@ def _is_migrated() -> bool:
 def _broker_answers() -> bool:
     try:
         with celery_app.connection_for_write(connect_timeout=0.2) as broker:
-            broker.ensure_connection(max_retries=1, timeout=0.3)
+            broker.ensure_connection(max_retries=1, timeout=1)
     except Exception:  # noqa: BLE001 - kombu raises whatever its transport does
         return False
     return True

@@ -22,7 +22,7 @@ from quotas.errors import PaymentRequired
 from quotas.models import Entitlement
 from tokens import scopes
 from tokens.authentication import TokenAuthentication
-from tokens.permissions import acting_for, needs_scope
+from tokens.permissions import acting_for, caller_of, needs_scope
 from tokens.throttles import HotThrottle
 
 
@@ -50,7 +50,7 @@ class QuotaViewSet(ContractViewSet):
         """Decide, and count nothing."""
         body = parse(CheckBody, request)
         metric = catalogue.require(body.metric)
-        caller = acting_for(http(request), request.user, body.org_id)
+        caller = acting_for(http(request), caller_of(request), body.org_id)
         now = clock.now()
         try:
             decision = check(
@@ -115,7 +115,7 @@ class EntitlementViewSet(ContractViewSet):
     )
     def retrieve(self, request: Request) -> HttpResponse:
         """Return plan, status, period and numbers as of now."""
-        caller = acting_for(http(request), request.user, None)
+        caller = acting_for(http(request), caller_of(request), None)
         now = clock.now()
         found = queries.current_entitlement(org_id=caller.org_id, now=now)
         if found is None:

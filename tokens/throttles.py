@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from django.conf import settings
@@ -18,6 +18,7 @@ from rest_framework.throttling import BaseThrottle
 
 from config.contract.errors import Throttled
 from config.contract.views import http
+from tokens.principals import Principal
 
 logger = structlog.get_logger("metergate.throttle")
 
@@ -63,8 +64,9 @@ class HotThrottle(BaseThrottle):
             return True
         item = _item(notation)
         limiter = _local_limiter()
-        if not limiter.hit(item, "hot", request.user.org_id):
-            raise Throttled(_wait(limiter, item, "hot", request.user.org_id))
+        org_id = cast(Principal, request.user).org_id
+        if not limiter.hit(item, "hot", org_id):
+            raise Throttled(_wait(limiter, item, "hot", org_id))
         return True
 
 
@@ -81,7 +83,8 @@ def client_address(request: HttpRequest) -> str:
     hops = [hop for hop in hops if hop]
     if len(hops) < settings.TRUSTED_PROXIES:
         return peer
-    return hops[-settings.TRUSTED_PROXIES]
+    hop: str = hops[-settings.TRUSTED_PROXIES]
+    return hop
 
 
 def hit(item: RateLimitItem, *identifiers: str) -> None:
@@ -116,12 +119,12 @@ def _shared_limiter() -> FixedWindowRateLimiter:
     url = settings.VALKEY_URL
     scheme = "redis+unix" if url.startswith("unix://") else ""
     location = f"{scheme}{url[4:]}" if scheme else url
-    storage: Storage = storage_from_string(
+    storage = storage_from_string(
         location,
         socket_timeout=settings.COPY_TIMEOUT,
         socket_connect_timeout=settings.COPY_TIMEOUT,
     )
-    return FixedWindowRateLimiter(storage)
+    return FixedWindowRateLimiter(cast(Storage, storage))
 
 
 @cache

@@ -11,7 +11,7 @@ from config.contract.responses import success
 from config.contract.views import ContractViewSet, http
 from tokens import scopes
 from tokens.authentication import TokenAuthentication
-from tokens.permissions import acting_for, needs_scope
+from tokens.permissions import acting_for, caller_of, needs_scope
 from tokens.throttles import HotThrottle
 from usage.bodies import (
     BatchAnswer,
@@ -54,7 +54,7 @@ class UsageViewSet(ContractViewSet):
         """Count one use once, or say no."""
         body = parse(UsageBody, request)
         event = body.event()
-        caller = acting_for(http(request), request.user, body.org_id)
+        caller = acting_for(http(request), caller_of(request), body.org_id)
         now = clock.now()
         recorded = record_usage(org_id=caller.org_id, event=event, now=now)
         headers = recorded.headers(now)
@@ -79,7 +79,7 @@ class UsageViewSet(ContractViewSet):
     def batch(self, request: Request) -> HttpResponse:
         """Decide each use in input order; a bad one rejects itself alone."""
         body = parse(BatchBody, request, cap=BATCH_CAP)
-        caller = acting_for(http(request), request.user, body.org_id)
+        caller = acting_for(http(request), caller_of(request), body.org_id)
         outcomes = record_batch(org_id=caller.org_id, documents=body.events, now=clock.now())
         statuses = [outcome.status for outcome in outcomes]
         return success(

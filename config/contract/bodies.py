@@ -27,11 +27,11 @@ _INSTANT = re.compile(
 T = TypeVar("T")
 
 
-class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Body(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """A request body: strict types, no unknown fields, camelCase on the wire."""
 
 
-class Answer(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Answer(msgspec.Struct, rename="camel", omit_defaults=True):
     """The data of a success answer: camelCase on the wire, fields at their default left out."""
 
 

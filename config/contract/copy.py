@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import redis
 import structlog
@@ -100,7 +101,8 @@ class OrgCopy:
             # What this process could not publish, it knows to be stale.
             return None
         try:
-            held = self._client.hgetall(_key(org_id))
+            # The client is made without decode_responses: bytes in, bytes out.
+            held = cast("dict[bytes, bytes]", self._client.hgetall(_key(org_id)))
         except redis.RedisError as error:
             self._failed("read", error)
             return None

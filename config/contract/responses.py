@@ -92,7 +92,7 @@ def as_api_error(error: Exception) -> ApiError:
         case drf.ParseError():
             return MalformedJson()
         case drf.Throttled():
-            return Throttled(int(error.wait or 1))
+            return Throttled(int(getattr(error, "wait", None) or 1))
         case drf.ValidationError() | drf.NotAcceptable() | SuspiciousOperation():
             return ValidationFailed({"": ["The request is not valid"]})
         case OperationalError() | InterfaceError():

@@ -29,7 +29,7 @@ class ContractViewSet(viewsets.ViewSet):
 
     content_negotiation_class = OnlyJson
 
-    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+    def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Refuse a verb the path does not know."""
         raise MethodNotAllowed(", ".join(self.allowed_methods))
 

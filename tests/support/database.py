@@ -112,11 +112,11 @@ def _clean(self: TransactionTestCase) -> None:
 
 
 # Django would TRUNCATE as the application, which may not.
-TransactionTestCase._fixture_teardown = _clean  # type: ignore[method-assign]
+TransactionTestCase._fixture_teardown = _clean  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)
-def _fresh_process_state() -> Iterator[None]:
+def _fresh_process_state() -> None:
     """Forget what a process remembers between requests."""
     from quotas import catalogue, check
     from tokens.throttles import _local_limiter, _shared_limiter
@@ -128,7 +128,6 @@ def _fresh_process_state() -> Iterator[None]:
     catalogue._known = frozenset()
     _local_limiter.cache_clear()
     _shared_limiter.cache_clear()
-    yield
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """POST /api/v1/usage: counted once, or told no."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -45,9 +46,9 @@ def test_repeated_request_id_is_counted_once_and_answered_with_the_same_bytes(or
     ],
 )
 def test_request_id_with_other_content_is_a_conflict_naming_the_field(
-    org: Org, change: dict[str, object], field: str
+    org: Org, change: dict[str, Any], field: str
 ) -> None:
-    body = {"value": 3, "request_id": "r1", "occurredAt": clock.now().isoformat()}
+    body: dict[str, Any] = {"value": 3, "request_id": "r1", "occurredAt": clock.now().isoformat()}
     org.use(**body)
 
     response = org.use(**{**body, **change})
