@@ -18,7 +18,7 @@ class State:
     pid: int
     command: str
     sockets: str = ""
-    # Addresses only: secrets stay in their own file.
+    # Secrets stay in their own file; a caller's URL may still hold a password.
     addresses: dict[str, str] = field(default_factory=dict)
 
 
@@ -42,7 +42,10 @@ class Instance:
 
     def publish(self, state: State) -> None:
         fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(state), indent=1) + "\n")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(json.dumps(asdict(state), indent=1) + "\n")
         fresh.replace(self._file)
 
     def read(self) -> State:

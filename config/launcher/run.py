@@ -195,7 +195,6 @@ def summary(this: Run) -> str:
         "",
         "Try it:",
         f"  curl -s {this.url}/api/signup -H 'content-type: application/json' \\",
-        "    -H 'idempotency-key: first-try' \\",
         """    -d '{"orgName": "Acme", "email": "ada@example.com"}'""",
         "",
         "Ctrl-C stops it; `./dev logs -f` shows everything it writes.",

@@ -1,13 +1,13 @@
 """A database for the Stripe sandbox beside the caller's own.
 
 Run by the environment's interpreter when DATABASE_URL was given and no
-SANDBOX_DATABASE_URL: `python -m config.launcher.sandbox_database <url>`.
-Prints the URL to use.
+SANDBOX_DATABASE_URL: `python -m config.launcher.sandbox_database`. Prints the URL
+to use. It reads the variables, because arguments with passwords show in `ps`.
 """
 
 from __future__ import annotations
 
-import sys
+import os
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
@@ -46,4 +46,4 @@ def _rebuilt(url: str) -> str:
 
 
 if __name__ == "__main__":
-    print(beside(sys.argv[1]))
+    print(beside(os.environ.get("MIGRATE_DATABASE_URL") or os.environ["DATABASE_URL"]))

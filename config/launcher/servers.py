@@ -82,9 +82,10 @@ def servers(
                 _start_postgres(up, up.sockets, places, env, data, for_tests, durable)
             if own_valkey:
                 _start_valkey(up, up.sockets, places, env)
+        if not own_postgres and for_tests:
+            addresses["POSTGRES_SUPERUSER_URL"] = addresses["DATABASE_URL"]
         if not own_postgres and sandbox_wanted() and not given("SANDBOX_DATABASE_URL"):
-            url = given("MIGRATE_DATABASE_URL", "DATABASE_URL")
-            made = _with_python(env, places, "config.launcher.sandbox_database", url)
+            made = _with_python(env, places, "config.launcher.sandbox_database")
             addresses["SANDBOX_DATABASE_URL"] = made.strip()
         yield up
     finally:
