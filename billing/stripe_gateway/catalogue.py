@@ -1,0 +1,165 @@
+"""Products, prices, meters and use; events and endpoints."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from billing.stripe_gateway.customers import keyed
+from billing.stripe_gateway.transport import Json, Transport
+
+
+class Catalogue:
+    """What is sold, how use of it is reported, and what Stripe says happened."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._call = transport.call
+
+    def find_price(self, *, lookup_key: str) -> Json | None:
+        """Return the active price of a lookup key (a plan's code), or None."""
+        found = self.list_prices(lookup_keys=[lookup_key])
+        return found[0] if found else None
+
+    def list_prices(self, *, lookup_keys: Sequence[str]) -> list[Json]:
+        """Return the active prices of these lookup keys (10 at most, by Stripe's rule)."""
+        params: Any = {"lookup_keys": list(lookup_keys), "active": True, "limit": 100}
+        found: list[Json] = self._call("prices.list", lambda c: c.v1.prices.list(params))["data"]
+        return found
+
+    def retrieve_price(self, *, price_id: str) -> Json:
+        """Return one price."""
+        return self._call("prices.retrieve", lambda c: c.v1.prices.retrieve(price_id))
+
+    def create_price(
+        self,
+        *,
+        product_id: str,
+        lookup_key: str,
+        amount: str,
+        currency: str,
+        interval: Literal["day", "week", "month", "year"],
+        idempotency_key: str,
+        meter_id: str | None = None,
+    ) -> Json:
+        """Make a price of `amount` (minor units, decimal text), metered where a meter is given.
+
+        It takes the lookup key over from an older price: amounts never change at Stripe.
+        """
+        recurring: Json = {"interval": interval}
+        if meter_id is not None:
+            recurring |= {"usage_type": "metered", "meter": meter_id}
+        params: Any = {
+            "product": product_id,
+            "lookup_key": lookup_key,
+            "transfer_lookup_key": True,
+            "unit_amount_decimal": amount,
+            "currency": currency,
+            "recurring": recurring,
+        }
+        return self._call(
+            "prices.create", lambda c: c.v1.prices.create(params, keyed(idempotency_key))
+        )
+
+    def list_products(self) -> list[Json]:
+        """Return the active products."""
+        found: list[Json] = self._call(
+            "products.list", lambda c: c.v1.products.list({"active": True, "limit": 100})
+        )["data"]
+        return found
+
+    def create_product(
+        self, *, product_id: str, name: str, plan_code: str, idempotency_key: str
+    ) -> Json:
+        """Make a product with an id of our choice."""
+        params: Any = {"id": product_id, "name": name, "metadata": {"plan_code": plan_code}}
+        return self._call(
+            "products.create", lambda c: c.v1.products.create(params, keyed(idempotency_key))
+        )
+
+    def list_meters(self) -> list[Json]:
+        """Return the active meters."""
+        found: list[Json] = self._call(
+            "billing.meters.list",
+            lambda c: c.v1.billing.meters.list({"status": "active", "limit": 100}),
+        )["data"]
+        return found
+
+    def create_meter(self, *, event_name: str, display_name: str, idempotency_key: str) -> Json:
+        """Make a meter that sums `value` per customer."""
+        params: Any = {
+            "event_name": event_name,
+            "display_name": display_name,
+            "default_aggregation": {"formula": "sum"},
+            "customer_mapping": {"type": "by_id", "event_payload_key": "stripe_customer_id"},
+            "value_settings": {"event_payload_key": "value"},
+        }
+        return self._call(
+            "billing.meters.create",
+            lambda c: c.v1.billing.meters.create(params, keyed(idempotency_key)),
+        )
+
+    def create_meter_event(
+        self,
+        *,
+        event_name: str,
+        customer_id: str,
+        value: int,
+        identifier: str,
+        timestamp: int,
+        idempotency_key: str,
+    ) -> Json:
+        """Report use once per `identifier`. Raises StripeRefused for a repeated one."""
+        params: Any = {
+            "event_name": event_name,
+            "identifier": identifier,
+            "timestamp": timestamp,
+            "payload": {"stripe_customer_id": customer_id, "value": str(value)},
+        }
+        return self._call(
+            "billing.meter_events.create",
+            lambda c: c.v1.billing.meter_events.create(params, keyed(idempotency_key)),
+        )
+
+    def list_events(
+        self,
+        *,
+        types: Sequence[str] = (),
+        created_from: int | None = None,
+        created_to: int | None = None,
+        undelivered_only: bool = False,
+        starting_after: str | None = None,
+        limit: int = 100,
+    ) -> Json:
+        """Return one page of events (`data`, `has_more`), newest first; Stripe keeps 30 days.
+
+        `created_from` is included, `created_to` is not (Unix seconds).
+        """
+        params: Any = {"limit": limit}
+        created = {"gte": created_from, "lt": created_to}
+        bounds = {name: at for name, at in created.items() if at is not None}
+        if bounds:
+            params["created"] = bounds
+        if types:
+            params["types"] = list(types)
+        if undelivered_only:
+            params["delivery_success"] = False
+        if starting_after is not None:
+            params["starting_after"] = starting_after
+        return self._call("events.list", lambda c: c.v1.events.list(params))
+
+    def retrieve_event(self, *, event_id: str) -> Json:
+        """Return one event."""
+        return self._call("events.retrieve", lambda c: c.v1.events.retrieve(event_id))
+
+    def list_webhook_endpoints(self) -> list[Json]:
+        """Return the webhook endpoints of the account."""
+        found: list[Json] = self._call(
+            "webhook_endpoints.list", lambda c: c.v1.webhook_endpoints.list({"limit": 100})
+        )["data"]
+        return found
+
+    def server_time(self) -> datetime:
+        """Return Stripe's clock (its Date header), to measure ours against."""
+        headers = self._transport.headers_of(lambda c: c.v1.prices.list({"limit": 1}))
+        return parsedate_to_datetime({k.lower(): v for k, v in headers.items()}["date"])

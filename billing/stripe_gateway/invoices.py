@@ -1,0 +1,166 @@
+"""Invoices, Checkout and portal sessions."""
+
+from typing import Any, Literal
+
+from billing.stripe_gateway.customers import keyed
+from billing.stripe_gateway.transport import Json, Transport
+
+InvoiceStatus = Literal["draft", "open", "paid", "uncollectible", "void"]
+
+
+class Invoices:
+    """What was billed, and the pages on which Stripe collects it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._call = transport.call
+
+    def list_invoices(
+        self,
+        *,
+        customer_id: str,
+        limit: int = 10,
+        starting_after: str | None = None,
+        status: InvoiceStatus | None = None,
+    ) -> Json:
+        """Return one page (`data`, `has_more`), newest first.
+
+        Raises StripeNotFound with `param="starting_after"` for a cursor Stripe does not know.
+        """
+        params: Any = {"customer": customer_id, "limit": limit}
+        if starting_after is not None:
+            params["starting_after"] = starting_after
+        if status is not None:
+            params["status"] = status
+        return self._call("invoices.list", lambda c: c.v1.invoices.list(params))
+
+    def retrieve_invoice(self, *, invoice_id: str) -> Json:
+        """Return one invoice with its first page of lines."""
+        return self._call("invoices.retrieve", lambda c: c.v1.invoices.retrieve(invoice_id))
+
+    def pay_invoice(
+        self, *, invoice_id: str, idempotency_key: str, payment_method_id: str | None = None
+    ) -> Json:
+        """Collect an open invoice now. Raises CardDeclined."""
+        params: Any = {"payment_method": payment_method_id} if payment_method_id else {}
+        return self._call(
+            "invoices.pay",
+            lambda c: c.v1.invoices.pay(invoice_id, params, keyed(idempotency_key)),
+        )
+
+    def void_invoice(self, *, invoice_id: str, idempotency_key: str) -> Json:
+        """Take an open invoice back."""
+        return self._call(
+            "invoices.void_invoice",
+            lambda c: c.v1.invoices.void_invoice(invoice_id, {}, keyed(idempotency_key)),
+        )
+
+    def finalize_invoice(self, *, invoice_id: str, idempotency_key: str) -> Json:
+        """draft → open, without waiting for the hour to pass."""
+        return self._call(
+            "invoices.finalize_invoice",
+            lambda c: c.v1.invoices.finalize_invoice(invoice_id, {}, keyed(idempotency_key)),
+        )
+
+    def create_checkout_session(
+        self,
+        *,
+        customer_id: str,
+        price_id: str,
+        org_id: str,
+        success_url: str,
+        cancel_url: str,
+        idempotency_key: str,
+        trial_end: int | None = None,
+        trial_days: int = 0,
+        expires_at: int | None = None,
+    ) -> Json:
+        """Make the page on which a customer subscribes; the subscription exists afterwards.
+
+        `trial_end` (Unix seconds) has to be 48 hours ahead. `{CHECKOUT_SESSION_ID}` in
+        `success_url` is filled in by Stripe.
+        """
+        data: Json = {"billing_mode": {"type": "flexible"}, "metadata": {"org_id": org_id}}
+        if trial_end is not None:
+            data["trial_end"] = trial_end
+        elif trial_days:
+            data["trial_period_days"] = trial_days
+        if trial_end is not None or trial_days:
+            data["trial_settings"] = {"end_behavior": {"missing_payment_method": "pause"}}
+        params: Any = {
+            "mode": "subscription",
+            "customer": customer_id,
+            "line_items": [{"price": price_id, "quantity": 1}],
+            "client_reference_id": org_id,
+            # Not copied to the subscription by Stripe, hence in both places.
+            "metadata": {"org_id": org_id},
+            "payment_method_collection": "always",
+            "subscription_data": data,
+            "success_url": success_url,
+            "cancel_url": cancel_url,
+        }
+        if expires_at is not None:
+            params["expires_at"] = expires_at
+        return self._call(
+            "checkout.sessions.create",
+            lambda c: c.v1.checkout.sessions.create(params, keyed(idempotency_key)),
+        )
+
+    def retrieve_checkout_session(self, *, session_id: str) -> Json:
+        """Return one Checkout session."""
+        return self._call(
+            "checkout.sessions.retrieve", lambda c: c.v1.checkout.sessions.retrieve(session_id)
+        )
+
+    def expire_checkout_session(self, *, session_id: str, idempotency_key: str) -> Json:
+        """Close an open session, so that another one can take its place."""
+        return self._call(
+            "checkout.sessions.expire",
+            lambda c: c.v1.checkout.sessions.expire(session_id, {}, keyed(idempotency_key)),
+        )
+
+    def create_portal_session(
+        self,
+        *,
+        customer_id: str,
+        return_url: str,
+        configuration_id: str,
+        idempotency_key: str,
+        flow: Literal["payment_method_update"] | None = "payment_method_update",
+    ) -> Json:
+        """Return a short-lived portal session; its `url` is for the customer only."""
+        params: Any = {
+            "customer": customer_id,
+            "return_url": return_url,
+            "configuration": configuration_id,
+        }
+        if flow is not None:
+            params["flow_data"] = {"type": flow}
+        return self._call(
+            "billing_portal.sessions.create",
+            lambda c: c.v1.billing_portal.sessions.create(params, keyed(idempotency_key)),
+        )
+
+    def list_portal_configurations(self) -> list[Json]:
+        """Return the active portal configurations."""
+        found: list[Json] = self._call(
+            "billing_portal.configurations.list",
+            lambda c: c.v1.billing_portal.configurations.list({"active": True, "limit": 100}),
+        )["data"]
+        return found
+
+    def create_portal_configuration(self, *, name: str, idempotency_key: str) -> Json:
+        """Make a configuration for cards and invoices; plans change through us, not there."""
+        params: Any = {
+            "name": name,
+            "features": {
+                "payment_method_update": {"enabled": True},
+                "invoice_history": {"enabled": True},
+                "subscription_update": {"enabled": False},
+                "subscription_cancel": {"enabled": False},
+            },
+        }
+        return self._call(
+            "billing_portal.configurations.create",
+            lambda c: c.v1.billing_portal.configurations.create(params, keyed(idempotency_key)),
+        )

@@ -1,0 +1,45 @@
+"""Builds the gateway when it is first needed, and knows for which kind of process."""
+
+import threading
+
+from django.conf import settings
+
+from billing.stripe_gateway.gateway import StripeGateway
+from billing.stripe_gateway.protocol import Gateway
+from billing.stripe_gateway.transport import Transport
+
+_WORKER_RETRIES = 2
+
+_lock = threading.Lock()
+_gateway: Gateway | None = None
+_in_worker = False
+
+
+def get_gateway() -> Gateway:
+    """Return the gateway of this process, built from the settings at the first call."""
+    global _gateway
+    with _lock:
+        if _gateway is None:
+            _gateway = StripeGateway(
+                Transport(
+                    api_key=settings.STRIPE_API_KEY,
+                    base_url=settings.STRIPE_BASE_URL,
+                    slots=None if _in_worker else (getattr(settings, "STRIPE_SLOTS", 1) or None),
+                    retries=_WORKER_RETRIES if _in_worker else 0,
+                )
+            )
+        return _gateway
+
+
+def use_as_worker() -> None:
+    """Say that nobody waits for this process: no slot, and the client may retry."""
+    global _in_worker
+    _in_worker = True
+    forget_gateway()
+
+
+def forget_gateway() -> None:
+    """Build the gateway again at the next call (settings changed, or a fork)."""
+    global _gateway
+    with _lock:
+        _gateway = None

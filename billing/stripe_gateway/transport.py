@@ -1,0 +1,147 @@
+"""One call to Stripe: guards before, errors mapped after, nothing of ours held meanwhile."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import stripe
+import structlog
+from django.db import connections
+
+from billing.stripe_gateway.errors import translated
+from config.contract.errors import Unavailable
+
+logger = structlog.get_logger(__name__)
+
+#: A Stripe object as JSON.
+Json = dict[str, Any]
+
+#: The version whose shapes the code is written for; webhook endpoints pin the same.
+API_VERSION = "2026-10-28.endive"
+
+_CONNECT_SECONDS = 3.0
+#: All that one piece of work may wait for Stripe, over all its calls.
+BUDGET_SECONDS = 20.0
+#: How long a caller waits for the slot before it is told to come back.
+SLOT_SECONDS = 0.05
+#: With less than this left there is no point in asking.
+_LEAST_SECONDS = 0.1
+
+_deadline: ContextVar[float | None] = ContextVar("stripe_deadline", default=None)
+
+
+class _Http(stripe.RequestsClient):
+    """Gives each request what is left of the budget as its timeout."""
+
+    @property
+    def _timeout(self) -> tuple[float, float]:
+        left = _seconds_left()
+        return min(_CONNECT_SECONDS, left), left
+
+    @_timeout.setter
+    def _timeout(self, value: object) -> None:
+        """Ignore what the base class sets: time is counted per piece of work."""
+
+
+def _seconds_left() -> float:
+    deadline = _deadline.get()
+    return BUDGET_SECONDS if deadline is None else max(0.001, deadline - time.monotonic())
+
+
+class Transport:
+    """Calls Stripe for the gateway.
+
+    `slots` is how many pieces of work may wait for Stripe at once in this process
+    (None: any number); `retries` are the client's own, with the same key.
+    """
+
+    def __init__(
+        self, *, api_key: str, base_url: str | None, slots: int | None = 1, retries: int = 0
+    ) -> None:
+        # The library writes a file into the home directory, and bodies into its debug log.
+        stripe.enable_telemetry = False
+        logging.getLogger("stripe").setLevel(logging.WARNING)
+        addresses: Any = {}
+        if base_url is not None:
+            addresses = {
+                "api": base_url,
+                "files": base_url,
+                "connect": base_url,
+                "meter_events": base_url,
+            }
+        self._client = stripe.StripeClient(
+            api_key,
+            stripe_version=API_VERSION,
+            max_network_retries=retries,
+            http_client=_Http(),
+            base_addresses=addresses,
+        )
+        self._slots = None if slots is None else threading.BoundedSemaphore(slots)
+
+    @contextmanager
+    def session(self, *, seconds: float = BUDGET_SECONDS) -> Iterator[None]:
+        """Hold the slot and one budget for several calls.
+
+        Raises Unavailable (503) when somebody else holds the slot. Inside another
+        session it changes nothing.
+        """
+        if _deadline.get() is not None:
+            yield
+            return
+        if self._slots is not None and not self._slots.acquire(timeout=SLOT_SECONDS):
+            raise Unavailable("The payment provider is being asked; try again")
+        token = _deadline.set(time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            _deadline.reset(token)
+            if self._slots is not None:
+                self._slots.release()
+
+    def call(self, operation: str, send: Callable[[stripe.StripeClient], Any]) -> Json:
+        """Send one request and return its JSON.
+
+        Raises RuntimeError inside a transaction, ApiErrors for all that Stripe says.
+        """
+        _let_go_of_connections()
+        with self.session():
+            if _seconds_left() < _LEAST_SECONDS:
+                raise Unavailable("The payment provider took too long", retry_after=2)
+            began = time.monotonic()
+            try:
+                answer = send(self._client).last_response
+            except stripe.StripeError as error:
+                # `from None`: the original can carry the request's body.
+                raise translated(error, operation) from None
+        logger.info(
+            "stripe_call",
+            operation=operation,
+            stripe_request_id=answer.request_id,
+            duration_ms=round((time.monotonic() - began) * 1000),
+        )
+        data: Json = answer.data
+        return data
+
+    def headers_of(self, send: Callable[[stripe.StripeClient], Any]) -> dict[str, str]:
+        """Send one request and return the headers of its answer."""
+        _let_go_of_connections()
+        with self.session():
+            try:
+                return dict(send(self._client).last_response.headers)
+            except stripe.StripeError as error:
+                raise translated(error, "headers") from None
+
+
+def _let_go_of_connections() -> None:
+    """Give database connections back: Stripe may take seconds, the pool is small.
+
+    Raises RuntimeError where a transaction is open: its locks would be held as long.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            raise RuntimeError("Stripe must not be called inside a transaction")
+        connection.close()
