@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,7 +173,10 @@ def _remove_abandoned(parent: Path) -> None:
     """Folders whose run was killed together with its guard; memory is too dear to leave."""
     for folder in parent.glob(THROWAWAY + "*"):
         with contextlib.suppress(OSError):
-            if folder.lstat().st_uid != os.geteuid() or folder.is_symlink():
+            found = folder.lstat()
+            # A very young one may be another run's that is about to lock it.
+            young = time.time() - found.st_mtime < 60
+            if young or found.st_uid != os.geteuid() or folder.is_symlink():
                 continue
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
