@@ -8,3 +8,10 @@ class BillingConfig(AppConfig):
 
     name = "billing"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the Stripe gateway; nothing is asked of Stripe before it is needed."""
+        from billing.stripe_gateway import get_gateway
+        from config.contract.clients import clients
+
+        clients.register("stripe", get_gateway)

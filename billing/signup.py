@@ -19,6 +19,7 @@ from django.db import transaction
 from billing import catalogue, idempotency, operations, prices
 from billing.bodies import SignUpBody
 from billing.models import Operation, Organization, Plan, Subscription
+from billing.stripe_gateway import Gateway
 from config.contract import clock
 from config.contract.bodies import rfc3339
 from config.contract.clients import clients
@@ -84,20 +85,21 @@ def complete(begun: idempotency.Begun) -> SignedUp:
     """Do what is left of a sign-up. Safe to run again after a crash at any point."""
     operation = begun.operation
     plan = Plan.objects.prefetch_related("metrics").get(code=catalogue.TRIAL_PLAN)
-    gateway = clients.stripe
-    customer_id = gateway.ensure_customer(
-        org_id=operation.org_id,
-        email=operation.request["email"],
-        name=operation.request["name"],
-        idempotency_key=operations.stripe_key(operation, "customer"),
-    )
-    subscription = gateway.create_subscription(
-        customer_id=customer_id,
-        price_id=prices.price_id(plan),
-        org_id=operation.org_id,
-        trial_days=plan.trial_days,
-        idempotency_key=operations.stripe_key(operation, "subscription"),
-    )
+    gateway: Gateway = clients.stripe
+    with gateway.session():
+        customer_id = gateway.ensure_customer(
+            org_id=operation.org_id,
+            email=operation.request["email"],
+            name=operation.request["name"],
+            idempotency_key=operations.stripe_key(operation, "customer"),
+        )
+        subscription = gateway.create_subscription(
+            customer_id=customer_id,
+            price_id=prices.price_id(plan),
+            org_id=operation.org_id,
+            trial_days=plan.trial_days,
+            idempotency_key=operations.stripe_key(operation, "subscription"),
+        )
     with transaction.atomic():
         operation = Operation.objects.select_for_update().get(pk=operation.pk)
         if operation.state == Operation.State.STARTED:

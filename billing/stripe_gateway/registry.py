@@ -20,12 +20,14 @@ def get_gateway() -> Gateway:
     global _gateway
     with _lock:
         if _gateway is None:
+            worker = _in_worker or settings.PROCESS_ROLE == "worker"
             _gateway = StripeGateway(
                 Transport(
                     api_key=settings.STRIPE_API_KEY,
                     base_url=settings.STRIPE_BASE_URL,
-                    slots=None if _in_worker else (getattr(settings, "STRIPE_SLOTS", 1) or None),
-                    retries=_WORKER_RETRIES if _in_worker else 0,
+                    # A request must not wait behind another; nobody waits for a worker.
+                    slots=1 if settings.PROCESS_ROLE == "web" and not worker else None,
+                    retries=_WORKER_RETRIES if worker else 0,
                 )
             )
         return _gateway
