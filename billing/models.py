@@ -83,23 +83,30 @@ class Subscription(models.Model):
     """The mirror of one subscription at Stripe: what the newest fetch said, no more.
 
     `fetch_requested` numbers the fetches, `fetch_applied` is the newest one
-    written down; an older one that arrives late is dropped.
+    written down; an older one that arrives late is dropped. Before the first is
+    applied the row holds nothing but its id. `scheduled_*` come from the
+    subscription's schedule, where it has one.
     """
 
+    TERMINAL = frozenset({Status.CANCELED, Status.INCOMPLETE_EXPIRED})
+
     stripe_subscription_id = models.CharField(max_length=255, unique=True)
-    org_id = models.CharField(max_length=30)
-    stripe_customer_id = models.CharField(max_length=255)
-    status = models.CharField(max_length=20, choices=Status)
-    plan_code = models.CharField(max_length=40)
+    org_id = models.CharField(max_length=30, blank=True)
+    stripe_customer_id = models.CharField(max_length=255, blank=True)
+    status = models.CharField(max_length=20, choices=Status, blank=True)
+    plan_code = models.CharField(max_length=40, blank=True)
     stripe_item_id = models.CharField(max_length=255, blank=True)
     stripe_schedule_id = models.CharField(max_length=255, blank=True)
     current_period_start = models.DateTimeField(null=True, blank=True)
     current_period_end = models.DateTimeField(null=True, blank=True)
     billing_cycle_anchor = models.DateTimeField(null=True, blank=True)
     trial_ends_at = models.DateTimeField(null=True, blank=True)
+    past_due_since = models.DateTimeField(null=True, blank=True)
     cancel_at = models.DateTimeField(null=True, blank=True)
+    scheduled_plan_code = models.CharField(max_length=40, blank=True)
+    scheduled_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(help_text="When Stripe made it.")
+    created_at = models.DateTimeField(null=True, blank=True, help_text="When Stripe made it.")
     fetch_requested = models.PositiveBigIntegerField(default=0)
     fetch_applied = models.PositiveBigIntegerField(default=0)
 
@@ -146,6 +153,12 @@ class Operation(models.Model):
 
     class Kind(models.TextChoices):
         SIGN_UP = "sign_up", "Sign-up"
+        UPGRADE = "upgrade", "Upgrade"
+        DOWNGRADE = "downgrade", "Downgrade"
+        KEEP_PLAN = "keep_plan", "Cancel a downgrade"
+        CANCEL = "cancel", "Cancel"
+        RESUME = "resume", "Resume"
+        SUBSCRIBE = "subscribe", "Subscribe again"
 
     class State(models.TextChoices):
         STARTED = "started", "Started"
@@ -171,6 +184,12 @@ class Operation(models.Model):
                 condition=Q(state="started", finished_at__isnull=True)
                 | (~Q(state="started") & Q(finished_at__isnull=False)),
                 name="operation_finished_at",
+            ),
+            # Two changes at once would each be priced from a plan the other replaces.
+            models.UniqueConstraint(
+                fields=["org_id"],
+                condition=Q(state="started") & ~Q(kind="sign_up"),
+                name="operation_one_change_at_a_time",
             ),
         ]
         indexes = [

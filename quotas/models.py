@@ -65,6 +65,9 @@ class Entitlement(models.Model):
     anchor_at = models.DateTimeField(help_text="Where billing periods are counted from.")
     trial_ends_at = models.DateTimeField(null=True, blank=True)
     past_due_since = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(
+        null=True, blank=True, help_text="A cancellation that takes effect by itself."
+    )
     scheduled_plan_code = models.CharField(max_length=40, blank=True)
     scheduled_allowances = models.JSONField(null=True, blank=True)
     scheduled_at = models.DateTimeField(null=True, blank=True)

@@ -77,10 +77,10 @@ def has_access(entitlement: Entitlement, at: datetime) -> bool:
     Trialing until the trial ends and the grace after it, active, past due within
     its grace. Every other status is not.
     """
-    if entitlement.status == Status.ACTIVE:
-        return True
     ends = _access_ends(entitlement)
-    return ends is not None and at < ends
+    if ends is None:
+        return entitlement.status == Status.ACTIVE
+    return at < ends
 
 
 def next_change(entitlement: Entitlement, at: datetime) -> datetime:
@@ -107,8 +107,14 @@ def valid_until(
 
 
 def _access_ends(entitlement: Entitlement) -> datetime | None:
+    """The instant at which access ends by itself; None where time alone does not end it."""
+    ends = []
     if entitlement.status == Status.TRIALING and entitlement.trial_ends_at:
-        return entitlement.trial_ends_at + settings.TRIAL_GRACE
-    if entitlement.status == Status.PAST_DUE and entitlement.past_due_since:
-        return entitlement.past_due_since + settings.PAST_DUE_GRACE
-    return None
+        ends.append(entitlement.trial_ends_at + settings.TRIAL_GRACE)
+    elif entitlement.status == Status.PAST_DUE and entitlement.past_due_since:
+        ends.append(entitlement.past_due_since + settings.PAST_DUE_GRACE)
+    elif entitlement.status != Status.ACTIVE:
+        return None
+    if entitlement.ends_at:
+        ends.append(entitlement.ends_at)
+    return min(ends, default=None)

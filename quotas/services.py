@@ -34,6 +34,7 @@ def grant(
     period_rule: str = PeriodRule.CALENDAR_MONTH,
     trial_ends_at: datetime | None = None,
     past_due_since: datetime | None = None,
+    ends_at: datetime | None = None,
     scheduled: ScheduledChange | None = None,
 ) -> None:
     """Say what an organisation may use from `now` on.
@@ -54,6 +55,7 @@ def grant(
         "anchor_at": anchor_at,
         "trial_ends_at": trial_ends_at,
         "past_due_since": past_due_since,
+        "ends_at": ends_at,
         "scheduled_plan_code": scheduled.plan_code if scheduled else "",
         "scheduled_allowances": _snapshot(scheduled.allowances) if scheduled else None,
         "scheduled_at": scheduled.at if scheduled else None,

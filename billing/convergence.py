@@ -1,0 +1,285 @@
+"""Convergence: the local state follows what Stripe says now, whoever asks and in any order.
+
+An event, a response, the completer and the reconciler all say the same thing:
+*this object may have changed*. Each fetches it under a number taken before the
+fetch; a fetch is applied only if its number is higher than the last one applied.
+What Stripe changed after a fetch began sends its own event, whose later number wins.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from django.db import transaction
+
+from billing import catalogue
+from billing.models import InvoiceRef, Organization, Plan, Subscription
+from billing.stripe_gateway import Gateway, StripeNotFound
+from config.contract import clock
+from config.contract.clients import clients
+from quotas.models import Status
+from quotas.services import ScheduledChange, grant
+from tokens import access
+
+logger = structlog.get_logger("metergate.convergence")
+Json = dict[str, Any]
+
+
+class UnknownPrice(Exception):
+    """A subscription is on a price that no plan of the catalogue has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A subscription as Stripe had it after `number` was taken; None where it is gone."""
+
+    subscription_id: str
+    number: int
+    subscription: Json | None
+    schedule: Json | None = None
+
+
+def take_number(subscription_id: str) -> int:
+    """Number a fetch that is about to begin. Commits; holds nothing afterwards."""
+    with transaction.atomic():
+        Subscription.objects.bulk_create(
+            [Subscription(stripe_subscription_id=subscription_id)], ignore_conflicts=True
+        )
+        mirror = Subscription.objects.select_for_update().get(
+            stripe_subscription_id=subscription_id
+        )
+        mirror.fetch_requested += 1
+        mirror.save(update_fields=["fetch_requested"])
+    return mirror.fetch_requested
+
+
+def fetch(subscription_id: str, *, number: int | None = None) -> Fetched:
+    """Fetch a subscription and its schedule. Raises the gateway's errors. No transaction open."""
+    number = take_number(subscription_id) if number is None else number
+    gateway: Gateway = clients.stripe
+    with gateway.session():
+        try:
+            found = gateway.retrieve_subscription(subscription_id=subscription_id)
+        except StripeNotFound:
+            return Fetched(subscription_id, number, None)
+        return Fetched(subscription_id, number, found, _schedule_of(gateway, found))
+
+
+def with_schedule(subscription_id: str, number: int, subscription: Json) -> Fetched:
+    """Complete a subscription that a write answered with. `number` is from before the write."""
+    gateway: Gateway = clients.stripe
+    schedule = _schedule_of(gateway, subscription)
+    return Fetched(subscription_id, number, subscription, schedule)
+
+
+def apply(fetched: Fetched, *, because: str) -> str | None:
+    """Write a fetch down unless a newer one is; returns the organisation it belongs to.
+
+    Runs inside the caller's transaction. A terminal state is final. The
+    entitlement is computed from all of the organisation's subscriptions, so that
+    a late word of a dead one cannot lock out its successor. Raises UnknownPrice.
+    """
+    organization = _organization_of(fetched)
+    mirror = (
+        Subscription.objects.select_for_update()
+        .filter(stripe_subscription_id=fetched.subscription_id)
+        .get()
+    )
+    org_id = mirror.org_id or (organization.org_id if organization else "")
+    if fetched.number <= mirror.fetch_applied:
+        return org_id or None
+    mirror.fetch_applied = fetched.number
+    if mirror.status not in Subscription.TERMINAL:
+        _write(mirror, fetched)
+    mirror.org_id = org_id
+    mirror.save()
+    if organization is None:
+        # Known to Stripe before it is known here (or never): linked when it is.
+        logger.warning("subscription_unlinked", subscription=fetched.subscription_id)
+        return None
+    grant_from_mirrors(org_id, because=because)
+    return org_id
+
+
+def converge(subscription_id: str, *, because: str) -> str | None:
+    """Fetch a subscription and write it down. Raises the gateway's errors, UnknownPrice."""
+    fetched = fetch(subscription_id)
+    with transaction.atomic():
+        return apply(fetched, because=because)
+
+
+def grant_from_mirrors(org_id: str, *, because: str) -> None:
+    """Grant what the organisation's subscriptions, taken together, entitle it to.
+
+    The organisation is locked. Non-terminal ones come first, then the newest.
+    """
+    mirrors = Subscription.objects.filter(org_id=org_id, fetch_applied__gt=0).exclude(status="")
+    leading = max(
+        mirrors,
+        key=lambda one: (one.status not in Subscription.TERMINAL, one.created_at, one.pk),
+        default=None,
+    )
+    if leading is None or not leading.plan_code:
+        return
+    plan = Plan.objects.prefetch_related("metrics").get(code=leading.plan_code)
+    access.open_access(org_id, installation_limit=plan.installation_limit)
+    grant(
+        org_id=org_id,
+        plan_code=plan.code,
+        status=leading.status,
+        allowances=catalogue.allowances_of(plan),
+        because=because,
+        now=clock.now(),
+        anchor_at=leading.billing_cycle_anchor or leading.created_at or clock.now(),
+        trial_ends_at=leading.trial_ends_at,
+        past_due_since=leading.past_due_since,
+        ends_at=leading.cancel_at,
+        scheduled=_scheduled(leading),
+    )
+
+
+def apply_invoice(invoice: Json) -> None:
+    """Write down what is known of an invoice. Runs inside the caller's transaction."""
+    details = ((invoice.get("parent") or {}).get("subscription_details")) or {}
+    organization = _lock_organization(
+        customer_id=str(invoice["customer"]), org_id=(details.get("metadata") or {}).get("org_id")
+    )
+    if organization is None:
+        logger.warning("invoice_unlinked", invoice=invoice["id"])
+        return
+    InvoiceRef.objects.update_or_create(
+        stripe_invoice_id=invoice["id"],
+        defaults={
+            "org_id": organization.org_id,
+            "stripe_subscription_id": details.get("subscription") or "",
+            "status": invoice["status"],
+            "total": invoice["total"],
+            "amount_due": invoice["amount_due"],
+            "currency": invoice["currency"],
+            "hosted_invoice_url": invoice.get("hosted_invoice_url") or "",
+            "created_at": instant(invoice["created"]),
+            "updated_at": clock.now(),
+        },
+    )
+
+
+def plan_code_of(price: Json) -> str:
+    """Return the plan a price sells. Raises UnknownPrice."""
+    named = (price.get("metadata") or {}).get("plan_code") or price.get("lookup_key")
+    if named and Plan.objects.filter(code=named).exists():
+        return str(named)
+    plan = Plan.objects.filter(stripe_price_id=price["id"]).first()
+    if plan is None:
+        raise UnknownPrice(str(price["id"]))
+    return plan.code
+
+
+def plan_item(subscription: Json) -> Json:
+    """Return the item that carries the plan: the licensed one, not the metered ones."""
+    for item in subscription["items"]["data"]:
+        if (item["price"].get("recurring") or {}).get("usage_type") != "metered":
+            found: Json = item
+            return found
+    raise UnknownPrice(str(subscription["id"]))
+
+
+def instant(unix: int) -> datetime:
+    """Read Stripe's whole seconds."""
+    return datetime.fromtimestamp(unix, UTC)
+
+
+def _maybe(unix: int | None) -> datetime | None:
+    return None if unix is None else instant(unix)
+
+
+def _write(mirror: Subscription, fetched: Fetched) -> None:
+    now = clock.now()
+    subscription = fetched.subscription
+    if subscription is None:
+        # Gone at Stripe: a tombstone, not a blank.
+        mirror.status = Status.CANCELED
+        mirror.ended_at = mirror.ended_at or now
+        return
+    item = plan_item(subscription)
+    was = mirror.status
+    mirror.stripe_customer_id = str(subscription["customer"])
+    mirror.status = subscription["status"]
+    mirror.plan_code = plan_code_of(item["price"])
+    mirror.stripe_item_id = item["id"]
+    mirror.stripe_schedule_id = _id(subscription.get("schedule"))
+    mirror.current_period_start = instant(item["current_period_start"])
+    mirror.current_period_end = instant(item["current_period_end"])
+    mirror.billing_cycle_anchor = instant(subscription["billing_cycle_anchor"])
+    mirror.trial_ends_at = _maybe(subscription["trial_end"])
+    mirror.cancel_at = _maybe(subscription["cancel_at"])
+    mirror.ended_at = _maybe(subscription["ended_at"])
+    mirror.created_at = instant(subscription["created"])
+    if mirror.status == Status.PAST_DUE:
+        mirror.past_due_since = mirror.past_due_since if was == Status.PAST_DUE else now
+    else:
+        mirror.past_due_since = None
+    mirror.scheduled_plan_code, mirror.scheduled_at = _next_phase(fetched, mirror)
+
+
+def _next_phase(fetched: Fetched, mirror: Subscription) -> tuple[str, datetime | None]:
+    schedule = fetched.schedule
+    if schedule is None or schedule["status"] not in ("active", "not_started"):
+        return "", None
+    reached = int(clock.now().timestamp())
+    current = (schedule.get("current_phase") or {}).get("start_date") or reached
+    for phase in schedule["phases"]:
+        if phase["start_date"] <= current:
+            continue
+        code = plan_code_of(_price_of(phase["items"][0]["price"]))
+        if code != mirror.plan_code:
+            return code, instant(phase["start_date"])
+    return "", None
+
+
+def _price_of(price: Any) -> Json:
+    return price if isinstance(price, dict) else {"id": price}
+
+
+def _scheduled(mirror: Subscription) -> ScheduledChange | None:
+    if mirror.scheduled_at is None:
+        return None
+    plan = Plan.objects.prefetch_related("metrics").get(code=mirror.scheduled_plan_code)
+    return ScheduledChange(plan.code, catalogue.allowances_of(plan), mirror.scheduled_at)
+
+
+def _schedule_of(gateway: Gateway, subscription: Json) -> Json | None:
+    schedule_id = _id(subscription.get("schedule"))
+    if not schedule_id:
+        return None
+    return gateway.retrieve_schedule(schedule_id=schedule_id)
+
+
+def _organization_of(fetched: Fetched) -> Organization | None:
+    if fetched.subscription is None:
+        known = Subscription.objects.filter(stripe_subscription_id=fetched.subscription_id).first()
+        return _lock_organization(org_id=known.org_id if known else None)
+    metadata = fetched.subscription.get("metadata") or {}
+    return _lock_organization(
+        customer_id=str(fetched.subscription["customer"]), org_id=metadata.get("org_id")
+    )
+
+
+def _lock_organization(
+    *, customer_id: str | None = None, org_id: str | None = None
+) -> Organization | None:
+    locked = Organization.objects.select_for_update()
+    found = locked.filter(stripe_customer_id=customer_id).first() if customer_id else None
+    if found is None and org_id:
+        found = locked.filter(org_id=org_id).first()
+        if found is not None and customer_id and found.stripe_customer_id != customer_id:
+            # Somebody else's customer carries this organisation's id: not ours to follow.
+            logger.error("customer_mismatch", org_id=org_id)
+            return None
+    return found
+
+
+def _id(reference: Any) -> str:
+    if reference is None:
+        return ""
+    return str(reference["id"] if isinstance(reference, dict) else reference)
