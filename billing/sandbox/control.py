@@ -34,6 +34,8 @@ class Control:
         match (method, *parts):
             case ("GET", "state"):
                 return self._state()
+            case ("GET", "objects"):
+                return self._objects(query)
             case ("GET", "objects", id_):
                 return self._show(id_)
             case ("GET", "events"):
@@ -84,6 +86,16 @@ class Control:
         if found is None:
             raise StripeFault(f"No such object: {id_}", status=404)
         return public(found)
+
+    def _objects(self, query: dict[str, str]) -> list[Obj]:
+        """List objects, oldest first, of one kind when `kind` names it."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT data FROM objects WHERE %(kind)s::text IS NULL OR object = %(kind)s"
+                " ORDER BY seq LIMIT 5000",
+                {"kind": query.get("kind")},
+            )
+            return [public(dict(row["data"])) for row in rows]
 
     def _events(self, query: dict[str, str]) -> list[Obj]:
         """List events, oldest first, of one object when `object` names it."""

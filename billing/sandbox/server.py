@@ -30,7 +30,8 @@ _TICK = 0.25
 class _Handler(ServerHandler):
     """Lets ConnectionCut close the connection; logs other failures without their input."""
 
-    http_version = "1.1"
+    # Says that the connection ends with the answer, which it does.
+    http_version = "1.0"
 
     def handle_error(self) -> None:
         import sys
