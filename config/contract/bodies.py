@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from config.contract import strictjson
 from config.contract.errors import (
     ApiError,
+    MalformedJson,
     PayloadTooLarge,
     UnsupportedMediaType,
     ValidationFailed,
@@ -48,11 +49,15 @@ def read_json(request: Request | HttpRequest, *, cap: int = BODY_CAP) -> Any:
 
 
 def read_raw(request: Request | HttpRequest, *, cap: int) -> bytes:
-    """Return the raw body. Raises PayloadTooLarge beyond `cap` bytes."""
+    """Return the raw body.
+
+    Raises PayloadTooLarge beyond `cap` bytes, MalformedJson where its length is no number.
+    """
     try:
         declared = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
-        declared = 0
+        # Django would fail on it too, and not as kindly.
+        raise MalformedJson from None
     if declared > cap:
         raise PayloadTooLarge
     raw: bytes = request.body

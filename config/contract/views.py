@@ -28,6 +28,9 @@ class ContractViewSet(viewsets.ViewSet):
     """A viewset whose answers and errors are in the envelope."""
 
     content_negotiation_class = OnlyJson
+    # No OPTIONS: DRF would answer it with a description of the class, in a form
+    # of its own. What browsers ask before a request is answered by middleware.
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
 
     def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Refuse a verb the path does not know."""

@@ -1,0 +1,27 @@
+"""The lists the contract suite runs over are complete."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.contract.routes import CALLS, ROUTES, WITH_BODY, Route, client
+
+
+@pytest.fixture(scope="module")
+def document() -> Any:
+    return json.loads(client().get("/api/schema?format=json").content)
+
+
+def test_every_route_has_a_call_and_every_call_a_route() -> None:
+    assert {str(route) for route in ROUTES} == set(CALLS)
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=str)
+def test_every_field_of_a_body_has_its_kind(route: Route, document: Any) -> None:
+    operation = document["paths"][f"/{route.path}"]["post"]
+
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+
+    assert set(schema["properties"]) == set(route.call.fields)
+    assert set(schema["required"]) == set(route.call.fields) - route.call.optional
