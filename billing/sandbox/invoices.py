@@ -70,7 +70,7 @@ def create(store: Store, subscription: Obj, invoice: Obj) -> Obj:
         id_ = line["parent"]["subscription_item_details"]["invoice_item"]
         if id_:
             item = store.get("invoiceitem", id_)
-            store.put({**item, "invoice": invoice["id"]}, "invoiceitem.updated")
+            store.put({**item, "invoice": invoice["id"]})
     subscription["latest_invoice"] = invoice["id"]
     return store.put(invoice, "invoice.created", parent=subscription["id"])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from billing.sandbox.customers import merged
 from billing.sandbox.errors import invalid, missing
-from billing.sandbox.shapes import Obj, new, page
+from billing.sandbox.shapes import Obj, new, page, public
 from billing.sandbox.store import Store
 
 
@@ -61,7 +61,7 @@ def make(store: Store, subscription: str, given: dict[str, Any], path: str) -> O
 
 
 def _set_price(item: Obj, price: Obj, quantity: int | None) -> None:
-    item.update(price=price, plan=plan_of(price))
+    item.update(price=public(price), plan=plan_of(price))
     if price["recurring"]["usage_type"] == "metered":
         if quantity is not None:
             raise invalid("Metered items take no quantity.", param="items[0][quantity]")

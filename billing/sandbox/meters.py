@@ -83,7 +83,6 @@ def create_event(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> 
         payload=payload,
         timestamp=timestamp,
     )
-    # Meter events have no id at Stripe; ours is a note so that the row has a key.
     store.put({**event, "id": f"mev_{random_text()}"}, parent=customer["id"])
     return event
 

@@ -70,8 +70,12 @@ def new(kind: str, /, **fields: Any) -> Obj:
 
 
 def public(obj: Obj) -> Obj:
-    """Return what Stripe would show: the object without our own notes."""
-    return {name: value for name, value in obj.items() if name != "_"}
+    """Return what Stripe would show: the object without our own notes.
+
+    Meter events have no id at Stripe; ours is there for the row to have a key.
+    """
+    hidden = {"_", "id"} if obj.get("object") == "billing.meter_event" else {"_"}
+    return {name: value for name, value in obj.items() if name not in hidden}
 
 
 def notes(obj: Obj) -> Obj:
