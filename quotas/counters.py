@@ -35,10 +35,14 @@ def open_periods(
         first = period_at(rule, anchor, entitlement.started_at)
         refused: dict[tuple[str, datetime], ApiError] = {}
         for metric, at in sorted(wanted):
+            if at < first.start:
+                # Asked first: a period ages back may begin before the year 1.
+                refused[(metric, at)] = OutsideWindow()
+                continue
             period = period_at(rule, anchor, at)
             limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
             takes_late = now < period.end + rules.late_grace(limit.overage)
-            if first.start <= period.start <= now and takes_late:
+            if period.start <= now and takes_late:
                 insert_counter(entitlement, metric, period, now=now)
             else:
                 refused[(metric, at)] = OutsideWindow()
