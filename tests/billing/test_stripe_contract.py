@@ -219,12 +219,18 @@ class Wire(stripe.HTTPClient):
         super().__init__()
 
     def request(
-        self, method: str, url: str, headers: Any, post_data: Any = None
-    ) -> tuple[bytes, int, dict[str, str]]:
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        post_data: Any = None,
+        *,
+        _usage: list[str] | None = None,
+    ) -> tuple[str, int, Mapping[str, str]]:
         """Record; answer with a little of everything."""
         path, _, query = url.removeprefix("https://api.stripe.com").partition("?")
-        self.sent.append(Sent(method.upper(), path, post_data or query, headers))
-        return json.dumps(_ANSWER).encode(), 200, {"Date": "Sun, 22 Nov 2026 12:00:00 GMT"}
+        self.sent.append(Sent(method.upper(), path, post_data or query, headers or {}))
+        return json.dumps(_ANSWER), 200, {"Date": "Sun, 22 Nov 2026 12:00:00 GMT"}
 
     def close(self) -> None:
         """Nothing is open."""

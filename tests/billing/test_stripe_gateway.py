@@ -5,6 +5,7 @@ import hmac
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import stripe
@@ -123,48 +124,58 @@ def test_secrets_are_in_no_log(
     assert "req_" in written
 
 
+def _error(name: str, *arguments: Any, **more: Any) -> stripe.StripeError:
+    # The package's constructors are not all annotated.
+    made: stripe.StripeError = getattr(stripe, name)(*arguments, **more)
+    return made
+
+
 @pytest.mark.parametrize(
     ("error", "expected", "details"),
     [
         (
-            stripe.CardError("no", None, "card_declined", http_status=402),
+            _error("CardError", "no", None, "card_declined", http_status=402),
             CardDeclined,
             {"reason": "card_declined"},
         ),
         (
-            stripe.CardError("no", None, "authentication_required", http_status=402),
+            _error("CardError", "no", None, "authentication_required", http_status=402),
             CardDeclined,
             {"reason": "authentication_required"},
         ),
         (
-            stripe.CardError(
-                "no", None, "subscription_payment_intent_requires_action", http_status=402
+            _error(
+                "CardError",
+                "no",
+                None,
+                "subscription_payment_intent_requires_action",
+                http_status=402,
             ),
             CardDeclined,
             {"reason": "authentication_required"},
         ),
         (
-            stripe.InvalidRequestError("no", None, code="resource_missing", http_status=400),
+            _error("InvalidRequestError", "no", None, code="resource_missing", http_status=400),
             CardDeclined,
             {"reason": "payment_method_required"},
         ),
         (
-            stripe.InvalidRequestError("no", "id", code="resource_missing", http_status=404),
+            _error("InvalidRequestError", "no", "id", code="resource_missing", http_status=404),
             StripeNotFound,
             None,
         ),
         (
-            stripe.InvalidRequestError("no", "x", code="parameter_unknown", http_status=400),
+            _error("InvalidRequestError", "no", "x", code="parameter_unknown", http_status=400),
             StripeRefused,
             None,
         ),
-        (stripe.IdempotencyError("no", http_status=400), StripeRefused, None),
-        (stripe.APIConnectionError("no"), Unavailable, None),
-        (stripe.RateLimitError("no", http_status=429), Unavailable, None),
-        (stripe.APIError("no", http_status=409), Unavailable, None),
-        (stripe.APIError("no", http_status=500), StripeFailed, None),
-        (stripe.AuthenticationError("no", http_status=401), InternalError, None),
-        (stripe.PermissionError("no", http_status=403), InternalError, None),
+        (_error("IdempotencyError", "no", http_status=400), StripeRefused, None),
+        (_error("APIConnectionError", "no"), Unavailable, None),
+        (_error("RateLimitError", "no", http_status=429), Unavailable, None),
+        (_error("APIError", "no", http_status=409), Unavailable, None),
+        (_error("APIError", "no", http_status=500), StripeFailed, None),
+        (_error("AuthenticationError", "no", http_status=401), InternalError, None),
+        (_error("PermissionError", "no", http_status=403), InternalError, None),
     ],
 )
 def test_each_error_has_one_meaning(
