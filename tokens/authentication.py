@@ -13,6 +13,7 @@ from config.contract import clock
 from config.contract.clients import clients
 from config.contract.context import identify
 from config.contract.errors import Forbidden, NotFound, Unauthenticated
+from config.contract.ids import is_well_formed
 from tokens import access, domains, jwt
 from tokens.principals import ANY_ORG, Principal, StaffPrincipal
 
@@ -33,7 +34,8 @@ def authenticate(request: HttpRequest) -> Principal:
     """Return who calls with a bearer token.
 
     Raises Unauthenticated (missing, bad, expired, revoked) or Forbidden (wrong
-    domain, wrong tenant header, suspended).
+    domain, suspended). Which organisation the request names, in its body or the
+    tenant header, is looked at after its shape: `tokens.permissions.acting_for`.
     """
     claims = jwt.read(bearer(request), audience=settings.TOKEN_AUDIENCE, now=clock.real_now())
     principal = Principal(
@@ -45,9 +47,8 @@ def authenticate(request: HttpRequest) -> Principal:
     )
     if principal.domain:
         domains.require(request, principal.domain)
-    org_id = _tenant(request, principal)
     if principal.is_operator:
-        identify(request, tenant_id=org_id, principal=principal.subject, scopes=principal.scopes)
+        identify(request, tenant_id=None, principal=principal.subject, scopes=principal.scopes)
         return principal
     return admitted(request, principal, org_id=principal.org_id)
 
@@ -58,6 +59,8 @@ def admitted(request: HttpRequest, principal: Principal, *, org_id: str) -> Prin
     Raises Unauthenticated, Forbidden, or NotFound where an operator names an
     organisation that does not exist.
     """
+    if principal.is_operator and not is_well_formed(org_id):
+        raise NotFound("No such organisation")
     held = clients.copy.read(org_id)
     summary = access.summary(org_id, held)
     if summary is None:
@@ -73,15 +76,6 @@ def bearer(request: HttpRequest) -> str:
     if kind.lower() != "bearer" or not token.strip():
         raise Unauthenticated
     return str(token.strip())
-
-
-def _tenant(request: HttpRequest, principal: Principal) -> str | None:
-    named: str | None = request.headers.get(settings.TENANT_HEADER)
-    if principal.is_operator:
-        return named
-    if named is not None and named != principal.org_id:
-        raise Forbidden("The token is not for this organisation", code="TENANT_MISMATCH")
-    return principal.org_id
 
 
 class StaffAuthentication(BaseAuthentication):

@@ -2,11 +2,11 @@
 
 from typing import Any, cast
 
+from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from config.contract.context import context_of
 from config.contract.errors import Forbidden, ValidationFailed
 from tokens.authentication import admitted
 from tokens.principals import Principal, StaffPrincipal
@@ -55,16 +55,16 @@ def caller_of(request: Request) -> Principal:
 def acting_for(request: HttpRequest, principal: Principal, org_id: str | None) -> Principal:
     """Return the caller, allowed to act for the organisation the request names.
 
-    An organisation's token acts for its own: another id is TENANT_MISMATCH,
-    whether it exists or not. An operator acts for the named one (`org_id`, else
-    the tenant header), which must exist and not be suspended; the returned
-    principal carries its id and its copy.
+    An organisation's token acts for its own: another id, in the body or the
+    tenant header, is TENANT_MISMATCH, whether it exists or not. An operator acts
+    for the named one (`org_id`, else the tenant header), which must exist and not
+    be suspended; the returned principal carries its id and its copy.
     """
+    header = request.headers.get(settings.TENANT_HEADER)
     if not principal.is_operator:
-        if org_id is not None and org_id != principal.org_id:
+        if not {org_id, header} <= {None, principal.org_id}:
             raise Forbidden("The token is not for this organisation", code="TENANT_MISMATCH")
         return principal
-    header = context_of(request).call_state.tenant_id
     if org_id is not None and header is not None and header != org_id:
         raise Forbidden("The header names another organisation", code="TENANT_MISMATCH")
     named = org_id or header

@@ -9,17 +9,17 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from config.contract.errors import ApiError
+from config.contract.errors import Unauthenticated
 from config.contract.ids import new_id
 from tokens import jwt, secrets
 from tokens.models import ActivationCode, AuditEntry, OrgAccess, RefreshToken, TokenFamily
 
 
-class CodeInvalid(ApiError):
+class CodeInvalid(Unauthenticated):
     """The code is wrong, used, expired or for another domain: they look the same."""
 
     def __init__(self) -> None:
-        super().__init__("CODE_INVALID", "The activation code is not valid", 401)
+        super().__init__("The activation code is not valid", code="CODE_INVALID")
 
 
 @dataclass(frozen=True, slots=True)

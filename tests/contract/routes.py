@@ -66,11 +66,12 @@ class Route:
         content_type: str = "application/json",
         method: str | None = None,
         headers: Mapping[str, str] | None = None,
+        via: Client | None = None,
         **environ: Any,
     ) -> Any:
         """Send raw bytes, with the organisation's token where one is given."""
         credentials = org.headers() if org is not None and self.takes_token else {}
-        return client().generic(
+        return (via or client()).generic(
             method or self.method,
             f"/{self.path}",
             raw,
@@ -82,6 +83,12 @@ class Route:
     def send_json(self, body: Any, *, org: Org | None = None, **more: Any) -> Any:
         """Send a document."""
         return self.send(json.dumps(body), org=org, **more)
+
+    def send_valid(self, org: Org, **more: Any) -> Any:
+        """Send what the route takes."""
+        if self.call.body is None:
+            return self.send(b"", org=org, **more)
+        return self.send_json(self.valid_body(org), org=org, **more)
 
     def valid_body(self, org: Org) -> dict[str, Any]:
         """Return a body that the route takes."""
