@@ -16,7 +16,7 @@ from billing.sandbox.expand import expanded
 from billing.sandbox.forms import decode
 from billing.sandbox.operations import match
 from billing.sandbox.params import checked
-from billing.sandbox.routes import Route
+from billing.sandbox.routes import Route, unsupported
 from billing.sandbox.shapes import Obj, random_text
 from billing.sandbox.store import Store
 
@@ -133,11 +133,11 @@ class Api:
 def _parameters(route: Route, request: Request) -> dict[str, Any]:
     tree = decode(request.body if request.method == "POST" else request.query)
     params = checked(tree, route.typed)
-    for name in params:
-        if name not in route.supported:
-            raise invalid(
-                f"The sandbox does not act on {name}.", code="sandbox_unsupported", param=name
-            )
+    ignored = unsupported(params, route.supported)
+    if ignored:
+        raise invalid(
+            f"The sandbox does not act on {ignored}.", code="sandbox_unsupported", param=ignored
+        )
     return params
 
 
@@ -200,6 +200,8 @@ def _execute(connection: Connection, call: Callable[[], Obj], fault: str) -> tup
                     raise
                 kept = refused
     except StripeFault as refused:
+        if refused.ordered:
+            faults.take(connection, refused.ordered)
         return refused.status, _json(refused.body)
     if kept is not None:
         return kept.status, _json(kept.body)

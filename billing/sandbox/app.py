@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from billing.sandbox import pages
+from billing.sandbox import faults, pages
 from billing.sandbox.api import Answer, Api, Request
 from billing.sandbox.config import Config
 from billing.sandbox.control import Control, read_json
@@ -91,6 +91,9 @@ class App:
         try:
             html, target = self._act(kind, id_, secret, form)
         except StripeFault as refused:
+            if refused.ordered and not refused.keep:
+                with self._database.transaction() as connection:
+                    faults.take(connection, refused.ordered)
             if method != "POST" or refused.status == 404:
                 return _html(refused.status, pages.render("Not available", f"<p>{refused}</p>"))
             # The form again, with what went wrong.

@@ -90,7 +90,9 @@ def attach(store: Store, id_: str, customer: Obj) -> Obj:
 def charge(store: Store, method: Obj, amount: int, *, on_session: bool = False) -> None:
     """Take the money. Raises the card's own 402; `on_session` means the customer is there."""
     if faults.take(store.connection, "card_declined") is not None:
-        raise _declined("generic_decline")
+        refused = _declined("generic_decline")
+        refused.ordered = "card_declined"
+        raise refused
     card = CARDS[notes(method)["card"]]
     if card.declines:
         raise _declined(card.declines)

@@ -29,7 +29,7 @@ class Config:
     webhook_secret: str = field(repr=False)
     webhook_url: str | None = None
     #: Where browsers and clients reach us; the pages' links start with it.
-    public_url: str = "http://127.0.0.1:8420"
+    public_url: str = "http://127.0.0.1:8001"
     schema: str = "stripe_sandbox"
     plans_path: Path = _PLANS
     #: New customers get a working test card.

@@ -30,7 +30,7 @@ class Database:
             kwargs={"row_factory": dict_row},
             min_size=1,
             # One for each request thread, one for the clock, one for deliveries.
-            max_size=12,
+            max_size=18,
             timeout=30,
             configure=self._configure,
             open=False,

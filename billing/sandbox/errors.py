@@ -24,6 +24,8 @@ class StripeFault(Exception):
         super().__init__(message)
         self.status = status
         self.keep = keep
+        #: A fault on order that caused this. It is used up even where all else is undone.
+        self.ordered: str | None = None
         error: dict[str, Any] = {"message": message, "type": type_}
         if code:
             error["code"] = code

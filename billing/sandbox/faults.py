@@ -72,7 +72,10 @@ def waiting(connection: Connection) -> list[dict[str, object]]:
     rows = connection.execute(
         "SELECT kind, method, path, remaining, seconds FROM faults WHERE remaining <> 0 ORDER BY id"
     )
-    return [dict(row) for row in rows]
+    return [
+        {name: v.replace("%", "*") if isinstance(v, str) else v for name, v in row.items()}
+        for row in rows
+    ]
 
 
 def refusal(kind: str) -> StripeFault:

@@ -1,7 +1,6 @@
 """The operations that are answered, with the parameters that are acted on.
 
-Parameters that Stripe knows and no line here names are refused as
-`sandbox_unsupported`: doing nothing silently would be a trap.
+Other parameters of Stripe's are refused (`sandbox_unsupported`), not ignored in silence.
 """
 
 from billing.sandbox import (

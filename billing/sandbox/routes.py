@@ -1,7 +1,7 @@
 """An operation of Stripe's API: its path, its typed parameters, who answers it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -42,6 +42,38 @@ class Route:
     def supported(self) -> frozenset[str]:
         """Names of the parameters acted on; `expand` always is."""
         return frozenset(self.supports.split()) | {"expand"} & fields_of(self.typed).keys()
+
+
+#: The same for members of nested parameters; a name not here is acted on as a whole.
+_SUPPORTED_INSIDE = {
+    "items": "id price quantity deleted metadata",
+    "line_items": "price quantity",
+    "phases": "items start_date end_date duration proration_behavior metadata trial_end"
+    " billing_cycle_anchor",
+    "subscription_data": "trial_end trial_period_days trial_settings metadata description"
+    " billing_mode",
+    "subscription_details": "items proration_behavior proration_date trial_end"
+    " billing_cycle_anchor cancel_at_period_end cancel_at trial_settings billing_mode",
+    "invoice_settings": "default_payment_method",
+    "payment_settings": "save_default_payment_method",
+}
+
+
+def unsupported(params: dict[str, Any], supported: Set[str], path: str = "") -> str | None:
+    """Return the first parameter that the sandbox would ignore, or None."""
+    for name, value in params.items():
+        where = f"{path}[{name}]" if path else name
+        if name not in supported:
+            return where
+        if name not in _SUPPORTED_INSIDE:
+            continue
+        inside = frozenset(_SUPPORTED_INSIDE[name].split())
+        for number, one in enumerate(value if isinstance(value, list) else [value]):
+            below = f"{where}[{number}]" if isinstance(value, list) else where
+            found = unsupported(one, inside, below) if isinstance(one, dict) else None
+            if found:
+                return found
+    return None
 
 
 def route(

@@ -22,7 +22,8 @@ from billing.sandbox.store import Store
 
 _log = logging.getLogger(__name__)
 
-_THREADS = 8
+#: More than wait for each other: slow answers on order must not block the others.
+_THREADS = 16
 #: Seconds between two looks at what has become due.
 _TICK = 0.25
 

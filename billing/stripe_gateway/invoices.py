@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from billing.stripe_gateway.customers import keyed
+from billing.stripe_gateway.errors import CardDeclined
 from billing.stripe_gateway.transport import Json, Transport
 
 InvoiceStatus = Literal["draft", "open", "paid", "uncollectible", "void"]
@@ -41,12 +42,22 @@ class Invoices:
     def pay_invoice(
         self, *, invoice_id: str, idempotency_key: str, payment_method_id: str | None = None
     ) -> Json:
-        """Collect an open invoice now. Raises CardDeclined."""
+        """Collect an open invoice now.
+
+        Raises CardDeclined; where the bank wants the customer, with the invoice's page as `url`.
+        """
         params: Any = {"payment_method": payment_method_id} if payment_method_id else {}
-        return self._call(
-            "invoices.pay",
-            lambda c: c.v1.invoices.pay(invoice_id, params, keyed(idempotency_key)),
-        )
+        with self._transport.session():
+            try:
+                return self._call(
+                    "invoices.pay",
+                    lambda c: c.v1.invoices.pay(invoice_id, params, keyed(idempotency_key)),
+                )
+            except CardDeclined as declined:
+                if declined.reason != "authentication_required":
+                    raise
+            page = self.retrieve_invoice(invoice_id=invoice_id)["hosted_invoice_url"]
+            raise CardDeclined("authentication_required", page)
 
     def void_invoice(self, *, invoice_id: str, idempotency_key: str) -> Json:
         """Take an open invoice back."""

@@ -84,6 +84,11 @@ def test_a_key_answers_once_and_refuses_other_parameters(client: stripe.StripeCl
             "invoice_settings[default_payment_method]",
         ),
         ({"source": "tok_visa"}, "sandbox_unsupported", "source"),
+        (
+            {"invoice_settings": {"footer": "x"}},
+            "sandbox_unsupported",
+            "invoice_settings[footer]",
+        ),
     ],
 )
 def test_bad_parameters_are_refused_by_name(
