@@ -1,6 +1,6 @@
 """What the billing routes take and answer."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -50,3 +50,160 @@ class PlansAnswer(Answer):
     """The plans on sale, cheapest first."""
 
     plans: list[PlanAnswer]
+
+
+PlanCode = Annotated[str, Meta(min_length=1, max_length=40, examples=["pro"])]
+OrgId = Annotated[str, Meta(min_length=1, max_length=30)]
+
+
+class PreviewBody(Body):
+    """What would moving to a plan now cost?"""
+
+    org_id: OrgId
+    plan_code: PlanCode
+    proration: Literal["always_invoice", "create_prorations", "none"] = "always_invoice"
+
+
+class PreviewItem(Answer, omit_defaults=False):
+    """One line, in minor units; negative is a credit."""
+
+    description: str
+    amount: int
+    quantity: int
+    proration: bool
+    period_start: str
+    period_end: str
+
+
+class PreviewQuota(Answer, omit_defaults=False):
+    """What the change would do to `api_call`."""
+
+    included_units: int
+    used: int
+    remaining: int
+
+
+class PreviewAnswer(Answer, omit_defaults=False):
+    """`amount` is due now, or what the next invoice grows by; `prorationDate` is Unix seconds."""
+
+    amount: int
+    currency: str
+    proration: str
+    proration_date: int
+    items: list[PreviewItem]
+    quota: PreviewQuota
+
+
+class UpgradeBody(Body):
+    """Move to a dearer plan now; the last two as previewed."""
+
+    org_id: OrgId
+    new_plan_code: PlanCode
+    proration_date: Annotated[int, Meta(ge=0, le=2**40)] | None = None
+    expected_amount: Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
+
+
+class DowngradeBody(Body):
+    """Move to a cheaper plan when the billing period ends."""
+
+    org_id: OrgId
+    new_plan_code: PlanCode
+
+
+class CancelBody(Body):
+    """End the subscription."""
+
+    org_id: OrgId
+    at: Literal["period_end", "now"]
+
+
+class OrgBody(Body):
+    """The organisation to act for."""
+
+    org_id: OrgId
+
+
+class SubscribeBody(Body):
+    """A new subscription after the last one ended."""
+
+    org_id: OrgId
+    plan_code: PlanCode
+
+
+class QuotaAnswer(Answer, omit_defaults=False):
+    """The plan and what is left of `api_call`."""
+
+    plan_code: str
+    included_units: int
+    used: int
+    remaining: int
+
+
+class SubscribeAnswer(QuotaAnswer, omit_defaults=False):
+    """The plan, what is left, and Stripe's status."""
+
+    status: str
+
+
+class DowngradeAnswer(Answer, omit_defaults=False):
+    """When the cheaper plan takes over."""
+
+    effective_at: str
+    new_plan_code: str
+
+
+class KeepPlanAnswer(Answer, omit_defaults=False):
+    """Whether there was a downgrade to take back."""
+
+    cancelled: bool
+
+
+class StateAnswer(Answer, omit_defaults=False):
+    """Stripe's status, and when the subscription ends or ended."""
+
+    status: str
+    ends_at: str | None
+
+
+class InvoiceAnswer(Answer, omit_defaults=False):
+    """One invoice; `amount` is its total in minor units."""
+
+    id: str
+    amount: int
+    currency: str
+    status: str
+    url: str | None
+    created: str
+
+
+class InvoicesAnswer(Answer, omit_defaults=False):
+    """One page, newest first."""
+
+    invoices: list[InvoiceAnswer]
+    next_cursor: str | None
+
+
+class InvoicesQuery(Body):
+    """`cursor` is the `nextCursor` of the page before."""
+
+    cursor: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=100)] = 10
+
+
+class SetupAnswer(Answer, omit_defaults=False):
+    """For Stripe.js in the browser; it is stored nowhere."""
+
+    client_secret: str
+
+
+class PortalBody(Body):
+    """Where Stripe's page leads back to: https on an allowed host."""
+
+    org_id: OrgId
+    return_url: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+
+
+class UrlAnswer(Answer, omit_defaults=False):
+    """A short-lived page of Stripe's."""
+
+    url: str

@@ -252,7 +252,14 @@ def _schedule_of(gateway: Gateway, subscription: Json) -> Json | None:
     schedule_id = _id(subscription.get("schedule"))
     if not schedule_id:
         return None
-    return gateway.retrieve_schedule(schedule_id=schedule_id)
+    schedule = gateway.retrieve_schedule(schedule_id=schedule_id)
+    for phase in schedule["phases"]:
+        # Phases name prices by id; what one sells may have to be asked for.
+        for item in phase["items"]:
+            known = Plan.objects.filter(stripe_price_id=_id(item["price"])).exists()
+            if not known and not isinstance(item["price"], dict):
+                item["price"] = gateway.retrieve_price(price_id=item["price"])
+    return schedule
 
 
 def _organization_of(fetched: Fetched) -> Organization | None:

@@ -173,6 +173,7 @@ class Operation(models.Model):
     result = models.JSONField(null=True, blank=True)
     error = models.CharField(max_length=200, blank=True)
     attempts = models.PositiveIntegerField(default=0)
+    key_generation = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField()
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)

@@ -7,6 +7,7 @@ takes it over and goes on under the same idempotency keys, so nothing happens tw
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import F
 from uuid_utils.compat import uuid7
 
 from billing.models import Operation
@@ -38,6 +39,13 @@ def take_over(operation: Operation, *, now: datetime) -> bool:
     return won == 1
 
 
+def wait(operation: Operation, *, now: datetime) -> None:
+    """Let an unfinished operation rest for the length of a lease."""
+    Operation.objects.filter(pk=operation.pk, state=Operation.State.STARTED).update(
+        lease_until=now + LEASE
+    )
+
+
 def release(operation: Operation, *, error: str, now: datetime) -> None:
     """Give an unfinished operation back, so that the next one need not wait for the lease."""
     Operation.objects.filter(pk=operation.pk, state=Operation.State.STARTED).update(
@@ -57,4 +65,13 @@ def finish(
 
 def stripe_key(operation: Operation, step: str) -> str:
     """Return the idempotency key of one step: from the operation alone, never from its inputs."""
-    return f"{operation.kind}:{step}:{operation.uuid}"
+    return f"{operation.kind}:{step}:{operation.uuid}:{operation.key_generation}"
+
+
+def renew_keys(operation: Operation) -> None:
+    """Ask under new keys from now on.
+
+    Stripe keeps a 5xx under its key for a day. Only for work that first looks
+    whether what it asked for under the old keys took effect.
+    """
+    Operation.objects.filter(pk=operation.pk).update(key_generation=F("key_generation") + 1)

@@ -5,6 +5,7 @@ from celery import shared_task
 from django.db import transaction
 
 from billing import idempotency, mail, operations, signup
+from billing.changes import engine, steps  # noqa: F401 - steps registers the workers
 from billing.models import IdempotencyKey, Operation
 from config.contract import clock
 from config.contract.errors import ApiError
@@ -27,6 +28,26 @@ def mail_owner(operation_pk: int) -> None:
         mail.send_owners_code(operation, code=signup.owners_code(operation))
         operation.notified_at = clock.real_now()
         operation.save(update_fields=["notified_at"])
+
+
+@shared_task
+def finish_changes() -> None:
+    """Carry through the plan changes that a crash or a lost answer left unfinished."""
+    now = clock.real_now()
+    left = (
+        Operation.objects.filter(state=Operation.State.STARTED, lease_until__lte=now)
+        .exclude(kind=Operation.Kind.SIGN_UP)
+        .order_by("lease_until")[:_AT_ONCE]
+    )
+    for operation in left:
+        if not operations.take_over(operation, now=now):
+            continue
+        try:
+            engine.carry_on(operation)
+        except ApiError as error:
+            # Its lease was given back, but Stripe gets a minute before the next try.
+            operations.wait(operation, now=clock.real_now())
+            logger.warning("change_waits", operation=str(operation.uuid), code=error.code)
 
 
 @shared_task

@@ -144,7 +144,7 @@ MIDDLEWARE = [
     "config.contract.middleware.ContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "config.backoffice.csp.PolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -170,7 +170,8 @@ TEMPLATES = [
     }
 ]
 STATIC_URL = "/static/"
-STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
+#: Where `collectstatic` puts the files. Embedded, they are served from their packages.
+STATIC_ROOT = env.str("STATIC_ROOT", default="" if EMBEDDED else str(BASE_DIR / "staticfiles"))
 WHITENOISE_USE_FINDERS = EMBEDDED
 WHITENOISE_AUTOREFRESH = False
 
@@ -257,6 +258,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "finish-plan-changes": {
+        "task": "billing.tasks.finish_changes",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "open-periods-early": {
         "task": "quotas.tasks.open_periods_early",
         "schedule": crontab(minute="0"),
@@ -284,6 +290,8 @@ if not STRIPE_WEBHOOK_SECRETS:
     raise ImproperlyConfigured(
         "STRIPE_WEBHOOK_SECRETS is not set: Metergate does not start without it"
     )
+#: Hosts that Stripe's portal may lead back to, besides our own.
+ALLOWED_RETURN_HOSTS = env.list("ALLOWED_RETURN_HOSTS", default=[])
 #: The built-in sandbox (or another double) in place of Stripe; None means Stripe itself.
 STRIPE_BASE_URL: str | None = _API_BASE or (
     env.str("SANDBOX_URL", default="http://127.0.0.1:8001") if STRIPE_MODE == "sandbox" else None
@@ -330,14 +338,15 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
+#: Five failures of one name from one address, at the page or the API, and both are shut to it.
+AXES_HANDLER = "config.backoffice.lockout.LockoutHandler"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_IPWARE_PROXY_COUNT = TRUSTED_PROXIES or None
-AXES_IPWARE_META_PRECEDENCE_ORDER = (
-    ["HTTP_X_FORWARDED_FOR", "REMOTE_ADDR"] if TRUSTED_PROXIES else ["REMOTE_ADDR"]
-)
+AXES_LOCKOUT_CALLABLE = "config.backoffice.lockout.locked_out"
+AXES_CLIENT_IP_CALLABLE = "tokens.throttles.client_address"
+AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ADMIN = False  # its tables stay empty: the counts are in Valkey
 AXES_VERBOSE = False
 
 # --- REST ---------------------------------------------------------------------
@@ -374,22 +383,32 @@ if EMBEDDED:
 else:
     vars().update(environ.Env.email_url_config(required("EMAIL_URL")))
 
+#: What every page may do; config.backoffice.csp adds what the admin and the docs need.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
-        "default-src": ["'self'"],
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "font-src": ["'self'"],
         "img-src": ["'self'", "data:"],
-        "style-src": ["'self'", "'unsafe-inline'"],
-        "frame-ancestors": ["'none'"],
+        "connect-src": ["'self'"],
         "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
-        "object-src": ["'none'"],
     }
 }
+FORMAT_MODULE_PATH = "config.backoffice.formats"
 UNFOLD = {
     "SITE_TITLE": "Metergate",
     "SITE_HEADER": "Metergate",
-    "SITE_SUBHEADER": "Metered subscriptions",
+    "SITE_SUBHEADER": "Metered subscriptions, times in UTC",
+    "SITE_SYMBOL": "speed",
+    "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": "config.backoffice.navigation.sidebar",
+    },
 }
 
 # --- Logs ---------------------------------------------------------------------

@@ -5,6 +5,8 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView
 
+from billing.changes.views import PlanChangeViewSet, PreviewViewSet
+from billing.payment_views import InvoiceViewSet, PaymentViewSet
 from billing.views import PlanViewSet, SignUpViewSet
 from config import views
 from config.apidocs import SwaggerView
@@ -26,6 +28,18 @@ urlpatterns = [
     path("api/me/entitlements", EntitlementViewSet.as_view({"get": "retrieve"})),
     path("api/signup", SignUpViewSet.as_view({"post": "create"})),
     path("api/plans", PlanViewSet.as_view({"get": "list"})),
+    path("api/plans/preview", PreviewViewSet.as_view({"post": "create"})),
+    path("api/plans/upgrade", PlanChangeViewSet.as_view({"post": "upgrade"})),
+    path(
+        "api/plans/downgrade",
+        PlanChangeViewSet.as_view({"post": "downgrade", "delete": "keep_plan"}),
+    ),
+    path("api/plans/cancel", PlanChangeViewSet.as_view({"post": "cancel"})),
+    path("api/plans/resume", PlanChangeViewSet.as_view({"post": "resume"})),
+    path("api/plans/subscribe", PlanChangeViewSet.as_view({"post": "subscribe"})),
+    path("api/invoices", InvoiceViewSet.as_view({"get": "list"})),
+    path("api/payments/setup", PaymentViewSet.as_view({"post": "start_setup"})),
+    path("api/payments/portal", PaymentViewSet.as_view({"post": "portal"})),
     path("api/tokens/activate", ActivationViewSet.as_view({"post": "activate"})),
     path("api/admin/token", AdminTokenViewSet.as_view({"post": "create"})),
     path("api/diag/smoke", views.SmokeViewSet.as_view({"get": "retrieve"})),

@@ -12,4 +12,9 @@ import pytest
 if not os.environ.get("METERGATE_TEST"):
     pytest.exit("Run the tests with ./dev test: they need PostgreSQL and Valkey of their own", 2)
 
-pytest_plugins = ["tests.support.database", "tests.support.cast", "tests.support.live"]
+pytest_plugins = [
+    "tests.support.database",
+    "tests.support.cast",
+    "tests.support.live",
+    "tests.sandbox.fixtures",
+]

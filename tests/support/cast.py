@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from django.http import HttpResponse
 from django.test import Client
 
 from billing import catalogue
@@ -115,14 +114,14 @@ def tokens_for(org_id: str, token_scopes: tuple[str, ...], *, domain: str = "") 
     return activate(code=code, domain=domain or None, now=now)
 
 
-def data(response: HttpResponse) -> Any:
+def data(response: Any) -> Any:
     """Return the data of a success answer."""
     body = json.loads(response.content)
     assert body["ok"] is True, body
     return body["data"]
 
 
-def error(response: HttpResponse) -> Any:
+def error(response: Any) -> Any:
     """Return the error of an answer in the envelope."""
     body = json.loads(response.content)
     assert body["ok"] is False, body

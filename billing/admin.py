@@ -1,0 +1,156 @@
+"""Customers, plans and the mirror of Stripe, to look at.
+
+Plans come from the catalogue (`manage.py sync_plans`), the mirror from Stripe.
+"""
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from billing.models import (
+    IdempotencyKey,
+    InvoiceRef,
+    Operation,
+    Organization,
+    Plan,
+    PlanAllowance,
+    Subscription,
+)
+from config.contract.admin import OrgAdmin, ReadOnlyAdmin, ReadOnlyInline, badge, page_link, units
+from quotas.admin import STATUS_COLOURS
+
+
+@admin.register(Organization)
+class OrganizationAdmin(OrgAdmin):
+    """Customers. Where support begins: each page links to all there is of one."""
+
+    known_by = "org_id"
+    list_display = ("name", "org_id", "email", "stripe_customer_id", "created_at")
+    search_fields = ("name", "email", "stripe_customer_id__exact")
+    search_help_text = "Name, e-mail, organisation id or Stripe customer id"
+    sortable_by = ("name", "created_at")
+    date_hierarchy = "created_at"
+    extra_fields = ("elsewhere",)
+
+
+class PlanAllowanceInline(ReadOnlyInline):
+    """What the plan includes."""
+
+    model = PlanAllowance
+    verbose_name_plural = "what it includes"
+    fields = ("metric", "included_units", "overage", "overage_unit_amount")
+
+
+@admin.register(Plan)
+class PlanAdmin(ReadOnlyAdmin):
+    """The catalogue, as it was loaded last. Amounts in minor units."""
+
+    known_by = "code"
+    inlines = (PlanAllowanceInline,)
+    list_display = (
+        "code",
+        "name",
+        units("amount"),
+        "currency",
+        "interval",
+        "trial_days",
+        "installation_limit",
+        "on_sale",
+        "stripe_price_id",
+    )
+    list_filter = ("on_sale", "interval", "currency")
+    search_fields = ("code", "name", "stripe_price_id__exact")
+    search_help_text = "Code, name or Stripe price id"
+    ordering = ("amount", "code")
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(OrgAdmin):
+    """What Stripe said last of each subscription."""
+
+    known_by = "stripe_subscription_id"
+    list_display = (
+        "stripe_subscription_id",
+        "organization",
+        badge("status", STATUS_COLOURS),
+        "plan_code",
+        "current_period_end",
+        "trial_ends_at",
+        "cancel_at",
+        "created_at",
+    )
+    list_filter = ("status", "plan_code")
+    search_fields = ("stripe_subscription_id__exact", "stripe_customer_id__exact")
+    search_help_text = "Organisation id, Stripe subscription or customer id"
+    sortable_by = ("current_period_end", "trial_ends_at", "cancel_at", "created_at")
+
+
+@admin.register(InvoiceRef)
+class InvoiceRefAdmin(OrgAdmin):
+    """What is known here of Stripe's invoices. Amounts in minor units."""
+
+    known_by = "stripe_invoice_id"
+    list_display = (
+        "stripe_invoice_id",
+        "organization",
+        badge(
+            "status",
+            {
+                "paid": "success",
+                "open": "info",
+                "void": "warning",
+                "uncollectible": "danger",
+            },
+        ),
+        units("total"),
+        units("amount_due"),
+        "currency",
+        "subscription",
+        "created_at",
+    )
+    list_filter = ("status",)
+    search_fields = ("stripe_invoice_id__exact", "stripe_subscription_id__exact")
+    search_help_text = "Organisation id, Stripe invoice or subscription id"
+
+    @admin.display(description="subscription")
+    def subscription(self, obj: InvoiceRef) -> SafeString:
+        """The subscription that it bills."""
+        return page_link("billing_subscription", obj.stripe_subscription_id)
+
+
+@admin.register(Operation)
+class OperationAdmin(OrgAdmin):
+    """What was asked of Stripe. What was sent and what came back is not shown."""
+
+    known_by = "uuid"
+    hidden = ("request", "result")
+    list_display = (
+        "uuid",
+        "kind",
+        "organization",
+        badge("state", {"done": "success", "started": "info", "failed": "danger"}),
+        "attempts",
+        "error",
+        "created_at",
+        "finished_at",
+    )
+    list_filter = ("state", "kind")
+    search_fields = ("uuid__startswith",)
+    search_help_text = "Organisation id, or the beginning of the uuid"
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnlyAdmin):
+    """Which answers are remembered, for 24 hours. Neither keys nor answers are shown."""
+
+    hidden = ("response",)
+    list_display = ("pk", "scope", "status", "operation_page", "lease_until", "created_at")
+    list_filter = ("status",)
+    list_select_related = ("operation",)
+    search_fields = ("scope__startswith",)
+    search_help_text = "The beginning of the scope"
+    date_hierarchy = "created_at"
+
+    @admin.display(description="operation")
+    def operation_page(self, obj: IdempotencyKey) -> SafeString:
+        """What the request started."""
+        return page_link("billing_operation", str(obj.operation.uuid) if obj.operation else "")

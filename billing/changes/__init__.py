@@ -1,0 +1,1 @@
+"""Plan changes: what an organisation asks for, done at Stripe once, written down once."""

@@ -1,0 +1,65 @@
+"""Where an organisation stands: its leading subscription, its plan, what it may use."""
+
+from datetime import datetime
+from typing import Any
+
+from billing.changes.errors import PlanChangeConflict
+from billing.models import Organization, Plan, Subscription
+from config.contract.errors import NotFound, ValidationFailed
+from quotas import queries
+from quotas.models import Status
+
+#: States in which there is something to change.
+LIVE = frozenset({Status.TRIALING, Status.ACTIVE, Status.PAST_DUE})
+
+
+def organization(org_id: str) -> Organization:
+    """Return the organisation. Raises NotFound."""
+    found = Organization.objects.filter(org_id=org_id).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def leading(org_id: str) -> Subscription | None:
+    """Return the subscription that counts: not over, newest first; None where all are over."""
+    return (
+        Subscription.objects.filter(org_id=org_id)
+        .exclude(status__in=[*Subscription.TERMINAL, ""])
+        .order_by("-created_at", "-pk")
+        .first()
+    )
+
+
+def live(org_id: str) -> Subscription:
+    """Return the subscription that can be changed. Raises PlanChangeConflict."""
+    found = leading(org_id)
+    if found is None or found.status not in LIVE:
+        raise PlanChangeConflict("There is no running subscription to change")
+    return found
+
+
+def plan(code: str, *, field: str) -> Plan:
+    """Return a plan on sale. Raises ValidationFailed under the name `field`."""
+    found = Plan.objects.prefetch_related("metrics").filter(code=code, on_sale=True).first()
+    if found is None:
+        raise ValidationFailed({field: ["Unknown plan"]})
+    return found
+
+
+def current_plan(mirror: Subscription) -> Plan:
+    """Return the plan a subscription is on."""
+    return Plan.objects.prefetch_related("metrics").get(code=mirror.plan_code)
+
+
+def quota(org_id: str, *, now: datetime) -> dict[str, Any]:
+    """Return `{planCode, includedUnits, used, remaining}` as of `now`."""
+    found = queries.current_entitlement(org_id=org_id, now=now)
+    if found is None:
+        raise PlanChangeConflict("Nothing was ever granted")
+    return {
+        "planCode": found.plan_code,
+        "includedUnits": found.headline.included,
+        "used": found.headline.used,
+        "remaining": found.headline.remaining,
+    }

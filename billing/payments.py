@@ -1,0 +1,104 @@
+"""Invoices, cards and Stripe's own pages."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from uuid_utils.compat import uuid7
+
+from billing.changes import standing
+from billing.stripe_gateway import Gateway, StripeNotFound
+from config.contract.clients import clients
+from config.contract.errors import ValidationFailed
+
+_PORTAL_NAME = "Metergate: cards and invoices"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePage:
+    """One page of Stripe's invoices, newest first."""
+
+    invoices: list[Json]
+    next_cursor: str | None
+
+
+def list_invoices(*, org_id: str, cursor: str | None, limit: int) -> InvoicePage:
+    """Return a page of the organisation's invoices; the cursor is Stripe's last id.
+
+    Raises ValidationFailed for a cursor that is none of its invoices.
+    """
+    organization = standing.organization(org_id)
+    gateway: Gateway = clients.stripe
+    try:
+        page = gateway.list_invoices(
+            customer_id=organization.stripe_customer_id, limit=limit, starting_after=cursor
+        )
+    except StripeNotFound:
+        raise ValidationFailed({"cursor": ["Not a cursor of this list"]}) from None
+    found: list[Json] = page["data"]
+    return InvoicePage(found, found[-1]["id"] if page["has_more"] and found else None)
+
+
+def start_setup(*, org_id: str) -> str:
+    """Return the client secret with which the browser attaches a card. It is kept nowhere."""
+    organization = standing.organization(org_id)
+    gateway: Gateway = clients.stripe
+    secret: str = gateway.create_setup_intent(
+        customer_id=organization.stripe_customer_id,
+        # Each call is meant to make a new one: nothing is charged by it.
+        idempotency_key=f"setup:{uuid7()}",
+    )["client_secret"]
+    return secret
+
+
+def open_portal(*, org_id: str, return_url: str | None) -> str:
+    """Return the URL of Stripe's portal for the organisation.
+
+    `return_url` must be https on a host of ALLOWED_RETURN_HOSTS (or this
+    installation's own). Raises ValidationFailed.
+    """
+    organization = standing.organization(org_id)
+    back = _checked(return_url) if return_url is not None else settings.PUBLIC_URL
+    gateway: Gateway = clients.stripe
+    with gateway.session():
+        session = gateway.create_portal_session(
+            customer_id=organization.stripe_customer_id,
+            return_url=back,
+            configuration_id=_configuration(gateway),
+            idempotency_key=f"portal:{uuid7()}",
+            flow=None,
+        )
+    url: str = session["url"]
+    return url
+
+
+def _configuration(gateway: Gateway) -> str:
+    for one in gateway.list_portal_configurations():
+        if one.get("name") == _PORTAL_NAME:
+            return str(one["id"])
+    made = gateway.create_portal_configuration(
+        name=_PORTAL_NAME,
+        # Two processes that find none make one.
+        idempotency_key="portal-configuration:1",
+    )
+    return str(made["id"])
+
+
+def _checked(url: str) -> str:
+    wrong = ValidationFailed({"returnUrl": ["Expected https on an allowed host"]})
+    if any(ord(character) <= 32 or character == "\\" for character in url):
+        raise wrong
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        raise wrong from None
+    own = urlsplit(settings.PUBLIC_URL)
+    if (parts.scheme, parts.netloc) == (own.scheme, own.netloc):
+        return url
+    allowed = host in settings.ALLOWED_RETURN_HOSTS
+    if parts.scheme != "https" or not allowed or parts.username is not None:
+        raise wrong
+    return url
