@@ -1,5 +1,7 @@
 """The ledger: what was used, and what was taken back. Insert-only, held by the database."""
 
+from datetime import datetime, timedelta
+
 import pgtrigger
 from django.db import models
 from django.db.models import Q
@@ -78,15 +80,26 @@ class UsageVoid(models.Model):
 
 
 class ImportRun(models.Model):
-    """One source imported for an organisation: it fixes the shift of its instants for ever."""
+    """One source imported for an organisation: what its lines become is fixed here.
+
+    An event's content must be the same at every import of its line, in whatever
+    period that is. So the metric, the rule for units, the shift, and the floor below
+    which no instant falls hold from the first event on. The numbers are those of the
+    latest run; while `finished_at` is empty it goes on, or was killed.
+    """
 
     org_id = models.CharField(max_length=30)
     source = models.CharField(max_length=100)
     metric = models.CharField(max_length=64)
-    shift_seconds = models.FloatField(default=0)
+    units = models.CharField(max_length=50, default="1 each")
+    shift_seconds = models.BigIntegerField(default=0)
+    floor_at = models.DateTimeField(
+        null=True, blank=True, help_text="Set where instants are shifted: none falls before it."
+    )
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
     read = models.PositiveBigIntegerField(default=0)
+    filtered = models.PositiveBigIntegerField(default=0)
     accepted = models.PositiveBigIntegerField(default=0)
     duplicate = models.PositiveBigIntegerField(default=0)
     rejected = models.PositiveBigIntegerField(default=0)
@@ -94,7 +107,17 @@ class ImportRun(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["org_id", "source"], name="import_run_one_per_source"),
+            models.CheckConstraint(
+                condition=Q(floor_at__isnull=False) | Q(shift_seconds=0),
+                name="import_run_shift_has_floor",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.source} into {self.org_id}"
+
+    def instant(self, logged: datetime) -> datetime:
+        """Return the instant at which a line's event occurred, as far as the ledger knows."""
+        if self.floor_at is None:
+            return logged
+        return max(logged + timedelta(seconds=self.shift_seconds), self.floor_at)

@@ -1,0 +1,256 @@
+"""Bringing one log to the ledger."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from config.contract import clock
+from config.contract.errors import ApiError, Unavailable
+from quotas import catalogue
+from quotas.models import Metric
+from quotas.queries import current_entitlement
+from tokens import access
+from usage import ledger
+from usage.importing import runs
+from usage.importing.errors import CannotImport, Unreadable
+from usage.importing.filters import LineFilter
+from usage.importing.formats import Parser
+from usage.importing.ids import event_id
+from usage.importing.logfile import Line, LogFile
+from usage.importing.rejects import RejectsFile
+from usage.importing.repeats import Repeats
+from usage.importing.runs import Source
+from usage.importing.units import UnitsRule
+from usage.ledger import NewUsageEvent, Recorded
+from usage.models import ImportRun
+
+#: As many as one call of the batch route takes.
+BATCH = 1000
+#: Seconds before each further try when the database does not answer.
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+_LOOKED_AT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOrder:
+    """What to import: whose log, as which metric, which lines, worth how much."""
+
+    org_id: str
+    metric: str
+    source: str
+    keep: LineFilter = field(default_factory=LineFilter)
+    units: UnitsRule = field(default_factory=UnitsRule)
+    shift_to_now: bool = False
+
+
+@dataclass(slots=True)
+class Summary:
+    """What has become of the lines so far. `total` is known once `run` is."""
+
+    total: int = 0
+    read: int = 0
+    filtered: int = 0
+    without_units: int = 0
+    accepted: int = 0
+    units: int = 0
+    duplicate: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    run: ImportRun | None = None
+
+
+@dataclass(slots=True)
+class _Look:
+    """What the first reading of a log found."""
+
+    repeats: Repeats
+    bytes: int = 0
+    last_at: datetime | None = None
+
+
+def import_log(
+    order: ImportOrder,
+    log: LogFile,
+    *,
+    rejects: RejectsFile,
+    summary: Summary,
+    on_progress: Callable[[], None],
+) -> None:
+    """Count each request of a log once, telling `summary` what became of every line.
+
+    Importing again, in part, overlapping, or after being interrupted anywhere,
+    counts what was not counted yet. `on_progress` is called after every batch. Raises
+    CannotImport when it cannot start, or when the database stays away.
+    """
+    _refuse_unknown(order)
+    source = Source(order.org_id, order.source, order.metric, str(order.units))
+    with runs.alone(source):
+        wants_instants = order.shift_to_now and runs.may_fix_shift(source)
+        look = _look(log, summary, on_progress, instants=wants_instants)
+        summary.run = runs.begin(
+            source, shift=order.shift_to_now, last_at=look.last_at, now=clock.now()
+        )
+        rejects.forget_older()
+        try:
+            _Import(order, summary.run, summary, rejects, on_progress).count(log, look)
+        finally:
+            _finish(summary)
+
+
+def _refuse_unknown(order: ImportOrder) -> None:
+    found = access.summary(order.org_id, None)
+    if found is None or current_entitlement(org_id=order.org_id, now=clock.now()) is None:
+        raise CannotImport(f"There is no organisation {order.org_id}")
+    try:
+        found.admit(None)
+    except ApiError as error:
+        raise CannotImport(error.message) from error
+    if not catalogue.is_known(order.metric):
+        known = ", ".join(Metric.objects.order_by("code").values_list("code", flat=True))
+        raise CannotImport(f"There is no metric {order.metric}; there is: {known or 'none'}")
+
+
+def _look(
+    log: LogFile, summary: Summary, on_progress: Callable[[], None], *, instants: bool
+) -> _Look:
+    # The last instant is that of all lines, whatever the filters: it must not
+    # depend on what is asked for first.
+    look = _Look(Repeats(log.likely_lines))
+    parser = Parser()
+    for line in log.lines():
+        summary.total += 1
+        look.bytes = line.end
+        look.repeats.look(line.raw)
+        if summary.total % _LOOKED_AT == 0:
+            on_progress()
+        if instants:
+            with suppress(Unreadable):
+                at = parser.parse(line).at
+                look.last_at = max(at, look.last_at or at)
+    return look
+
+
+def _finish(summary: Summary) -> None:
+    # Where the database is away the row stays unfinished, as after a kill.
+    if summary.run is None:
+        return
+    try:
+        runs.finish(
+            summary.run,
+            read=summary.read,
+            filtered=summary.filtered + summary.without_units,
+            accepted=summary.accepted,
+            duplicate=summary.duplicate,
+            rejected=summary.rejected.total(),
+            now=clock.now(),
+        )
+    except (DatabaseError, InterfaceError):
+        connection.close()
+
+
+class _Import:
+    """The second reading: from lines to batches to outcomes."""
+
+    def __init__(
+        self,
+        order: ImportOrder,
+        run: ImportRun,
+        summary: Summary,
+        rejects: RejectsFile,
+        on_progress: Callable[[], None],
+    ) -> None:
+        self._order = order
+        self._run = run
+        self._summary = summary
+        self._rejects = rejects
+        self._on_progress = on_progress
+        self._parser = Parser()
+        self._lines: list[Line] = []
+        self._events: list[NewUsageEvent] = []
+
+    def count(self, log: LogFile, look: _Look) -> None:
+        """Bring every line of the first reading to the ledger."""
+        for line in log.lines(until=look.bytes):
+            self._summary.read += 1
+            try:
+                event = self._event(line, look.repeats)
+            except Unreadable as fault:
+                self._reject(line, f"MALFORMED: {fault}")
+                continue
+            if event is not None:
+                self._lines.append(line)
+                self._events.append(event)
+            if len(self._events) == BATCH:
+                self._record()
+        self._record()
+
+    def _event(self, line: Line, repeats: Repeats) -> NewUsageEvent | None:
+        request = self._parser.parse(line)
+        if not self._order.keep.passes(request):
+            self._summary.filtered += 1
+            return None
+        units = self._order.units.of(request)
+        if units == 0:
+            self._summary.without_units += 1
+            return None
+        try:
+            at = self._run.instant(request.at)
+        except OverflowError:
+            raise Unreadable("its time is out of range") from None
+        # Identical lines share all that was asked above, so that numbering only
+        # those that got here numbers them the same under any filter.
+        ordinal = repeats.ordinal(line.raw)
+        return NewUsageEvent(
+            metric=self._order.metric,
+            value=units,
+            occurred_at=at,
+            request_id=event_id(self._order.source, line.raw, ordinal),
+        )
+
+    def _record(self) -> None:
+        if self._events:
+            outcomes = _record(self._order.org_id, self._events)
+            for line, event, outcome in zip(self._lines, self._events, outcomes, strict=True):
+                self._tell(line, event, outcome)
+            self._lines, self._events = [], []
+        self._on_progress()
+
+    def _tell(self, line: Line, event: NewUsageEvent, outcome: Recorded) -> None:
+        if outcome.error is not None:
+            self._reject(line, reason_of(outcome.error))
+        elif outcome.status == "duplicate":
+            self._summary.duplicate += 1
+        else:
+            self._summary.accepted += 1
+            self._summary.units += event.value
+
+    def _reject(self, line: Line, reason: str) -> None:
+        self._summary.rejected[reason] += 1
+        self._rejects.add(line.number, reason, line.raw)
+
+
+def reason_of(error: ApiError) -> str:
+    """Return a refusal as one line: its code, its message, and what it is about."""
+    details = error.details or {}
+    about = [details.get("field"), details.get("reason"), *details.get("fields", {})]
+    named = ", ".join(str(one) for one in about if one)
+    return f"{error.code}: {error.message}" + (f" ({named})" if named else "")
+
+
+def _record(org_id: str, events: list[NewUsageEvent]) -> list[Recorded]:
+    # A batch whose answer was lost is answered from the ledger at the next try.
+    pauses = iter(PAUSES)
+    while True:
+        try:
+            return ledger.record(org_id=org_id, events=events, now=clock.now())
+        except (Unavailable, OperationalError, InterfaceError) as error:
+            if not isinstance(error, Unavailable):
+                connection.close()  # it was lost: a new one is made at the next use
+            pause = next(pauses, None)
+            if pause is None:
+                raise CannotImport("The database does not answer; run it again later") from error
+            time.sleep(pause)
