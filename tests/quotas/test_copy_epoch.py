@@ -3,6 +3,9 @@
 import pytest
 from django.core.management import call_command
 
+from quotas import snapshots
+from quotas.counters import installation_epoch
+from quotas.models import UsageCounter
 from tests.support.cast import Org, data
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -11,11 +14,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_a_raised_epoch_wins_over_a_copy_with_a_higher_version(
     org: Org, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from config.contract.clients import clients
-    from quotas import snapshots
-    from quotas.counters import installation_epoch
-    from quotas.models import UsageCounter
-
     org.use(500)
     counter = UsageCounter.objects.get(org_id=org.id, metric="api_call")
     counter.version, counter.counted = 1_000_000, 9_999
