@@ -143,7 +143,7 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin):
     """Which answers are remembered, for 24 hours. Neither keys nor answers are shown."""
 
     hidden = ("response",)
-    list_display = ("pk", "scope", "status", "operation_page", "lease_until", "created_at")
+    list_display = ("pk", "scope", "status", "operation_page", "created_at")
     list_filter = ("status",)
     list_select_related = ("operation",)
     search_fields = ("scope__startswith",)

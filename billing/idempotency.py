@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from billing import operations
@@ -76,27 +77,29 @@ def begin(
     """Start an operation, or find the one that this key started.
 
     Commits. `now` is real time. Raises IdempotencyConflict, or
-    IdempotencyInProgress while the first request's lease lasts.
+    IdempotencyInProgress while somebody's lease on the operation lasts. A crashed
+    operation is gone on with, and so is one that was given up.
     """
     with transaction.atomic():
         if key is None:
             return Begun(start(), None)
-        held, made = _claim(scope, key, _hash(msgspec.json.encode(body)), now)
-        if made:
+        held = _claim(scope, key, _hash(msgspec.json.encode(body)), now)
+        if held.status is not None:
+            return Begun(_operation_of(held), held, replay=held)
+        if held.operation_id is None:
+            # Only the transaction that made the row can see it without its operation.
             held.operation = start()
             held.save(update_fields=["operation"])
             return Begun(held.operation, held)
-        operation = held.operation
-        assert operation is not None  # noqa: S101 - written in the transaction that claimed it
+        # The operation is locked before its key is looked at, as where it is
+        # finished (the lock order of the design): meanwhile it may be answered.
+        operation = Operation.objects.select_for_update().get(pk=held.operation_id)
+        held.refresh_from_db()
         if held.status is not None:
             return Begun(operation, held, replay=held)
-        if held.lease_until > now:
+        if operation.lease_until > now:
             raise IdempotencyInProgress
-        held.lease_until = now + operations.LEASE
-        held.save(update_fields=["lease_until"])
-        operation.lease_until = held.lease_until
-        operation.attempts += 1
-        operation.save(update_fields=["lease_until", "attempts"])
+        operations.go_on(operation, now=now)
         return Begun(operation, held)
 
 
@@ -107,30 +110,69 @@ def keep(key: IdempotencyKey | None, *, status: int, response: Any) -> None:
         key.save(update_fields=["status", "response"])
 
 
+def keep_refusal(key: IdempotencyKey | None, error: ApiError) -> None:
+    """Remember a decided refusal, in the transaction that closes its operation.
+
+    A page to authenticate on is left out: it is good for its one customer only.
+    """
+    details = {name: value for name, value in (error.details or {}).items() if name != "url"}
+    response = {"code": error.code, "message": error.message, "details": details or None}
+    keep(key, status=error.status, response=response)
+
+
+def is_decided(error: ApiError) -> bool:
+    """Tell whether a refusal is final: a 402 or 409 that does not say *try again*."""
+    return error.status in (402, 409) and "Retry-After" not in error.headers
+
+
+def kept(replay: IdempotencyKey) -> Any:
+    """Return the answer that was remembered; raises the refusal, where it was one."""
+    found: Any = replay.response
+    if replay.status == 200:
+        return found
+    raise ApiError(
+        found["code"],
+        found["message"],
+        replay.status or 409,
+        found["details"],
+        headers={"Idempotent-Replayed": "true"},
+    )
+
+
 def let_go(begun: Begun, *, error: str, now: datetime) -> None:
     """The request failed undecided (5xx): the next one with the key may go on at once."""
     operations.release(begun.operation, error=error, now=now)
-    if begun.key is not None:
-        IdempotencyKey.objects.filter(pk=begun.key.pk, status=None).update(lease_until=now)
 
 
-def _claim(scope: str, key: str, body_hash: bytes, now: datetime) -> tuple[IdempotencyKey, bool]:
-    key_hash = _hash(key.encode())
-    row = IdempotencyKey(
-        scope=scope,
-        key_hash=key_hash,
-        body_hash=body_hash,
-        lease_until=now + operations.LEASE,
-        created_at=now,
-    )
-    IdempotencyKey.objects.filter(
-        scope=scope, key_hash=key_hash, created_at__lt=now - KEPT, status__isnull=False
-    ).delete()
+def forget(*, now: datetime) -> int:
+    """Delete keys whose answer need not be remembered any more; returns how many."""
+    deleted, _ = _old(now).delete()
+    return deleted
+
+
+def _claim(scope: str, key: str, body_hash: bytes, now: datetime) -> IdempotencyKey:
+    mine = {"scope": scope, "key_hash": _hash(key.encode())}
+    row = IdempotencyKey(**mine, body_hash=body_hash, created_at=now)
+    _old(now).filter(**mine).delete()
+    # Waits for a twin that is being inserted: what is read next is committed, or ours.
     IdempotencyKey.objects.bulk_create([row], ignore_conflicts=True)
-    held = IdempotencyKey.objects.select_for_update().get(scope=scope, key_hash=key_hash)
+    held = IdempotencyKey.objects.filter(**mine).first()
+    if held is None:
+        # It was old, and deleted between the two statements: the next try starts anew.
+        raise IdempotencyInProgress
     if bytes(held.body_hash) != body_hash:
         raise IdempotencyConflict
-    return held, held.operation_id is None
+    return held
+
+
+def _old(now: datetime) -> QuerySet[IdempotencyKey]:
+    """Keys answered and past their day. What is undecided stays until it is decided."""
+    return IdempotencyKey.objects.filter(created_at__lt=now - KEPT, status__isnull=False)
+
+
+def _operation_of(held: IdempotencyKey) -> Operation:
+    assert held.operation is not None  # noqa: S101 - written in the transaction that claimed it
+    return held.operation
 
 
 def _hash(raw: bytes) -> bytes:

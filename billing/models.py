@@ -213,7 +213,8 @@ class Operation(models.Model):
 class IdempotencyKey(models.Model):
     """The answer once given under a client's Idempotency-Key, scoped by tenant and route.
 
-    `response` holds no secret: a replay reads it again, or leaves it out.
+    `response` holds no secret: a replay reads it again, or leaves it out. Who works on
+    the request is said by its operation's lease.
     """
 
     scope = models.CharField(max_length=120)
@@ -224,7 +225,6 @@ class IdempotencyKey(models.Model):
     )
     status = models.PositiveSmallIntegerField(null=True, blank=True)
     response = models.JSONField(null=True, blank=True)
-    lease_until = models.DateTimeField()
     created_at = models.DateTimeField()
 
     class Meta:

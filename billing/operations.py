@@ -32,11 +32,29 @@ def start(*, kind: str, org_id: str, request: dict[str, Any], now: datetime) -> 
 
 
 def take_over(operation: Operation, *, now: datetime) -> bool:
-    """Lease an unfinished operation whose lease ran out. False when somebody else was first."""
+    """Lease an unfinished operation whose lease ran out. False when somebody else was first.
+
+    The one who wins holds it as it is now: whoever had it before may have renewed its keys.
+    """
     won = Operation.objects.filter(
         pk=operation.pk, state=Operation.State.STARTED, lease_until__lte=now
-    ).update(lease_until=now + LEASE, attempts=operation.attempts + 1)
+    ).update(lease_until=now + LEASE, attempts=F("attempts") + 1)
+    if won:
+        operation.refresh_from_db()
     return won == 1
+
+
+def go_on(operation: Operation, *, now: datetime) -> None:
+    """Lease an operation for another try; the caller has locked it and found its lease over.
+
+    One that was given up is opened again: its organisation and what it has at
+    Stripe are still its own.
+    """
+    operation.state = Operation.State.STARTED
+    operation.result = operation.finished_at = None
+    operation.lease_until = now + LEASE
+    operation.attempts += 1
+    operation.save(update_fields=["state", "result", "finished_at", "lease_until", "attempts"])
 
 
 def wait(operation: Operation, *, now: datetime) -> None:
@@ -56,11 +74,14 @@ def release(operation: Operation, *, error: str, now: datetime) -> None:
 def finish(
     operation: Operation, *, result: dict[str, Any], now: datetime, failed: bool = False
 ) -> None:
-    """Write the outcome down; in the transaction of its effects. Holds no secret."""
+    """Write the outcome down; in the transaction of its effects. Holds no secret.
+
+    The lease ends with it: from now on it says who tells the outcome, where that is done.
+    """
     operation.state = Operation.State.FAILED if failed else Operation.State.DONE
     operation.result = result
-    operation.finished_at = now
-    operation.save(update_fields=["state", "result", "finished_at"])
+    operation.finished_at = operation.lease_until = now
+    operation.save(update_fields=["state", "result", "finished_at", "lease_until"])
 
 
 def stripe_key(operation: Operation, step: str) -> str:
