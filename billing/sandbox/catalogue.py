@@ -63,7 +63,7 @@ def sync(store: Store) -> None:
             recurring=_recurring({"interval": interval}),
         )
         if product["default_price"] != price["id"]:
-            store.put({**product, "default_price": price["id"]}, "product.updated")
+            store.put({**product, "default_price": price["id"]})
         for metric, rule in plan["metrics"].items():
             if rule["overageUnitAmount"] is not None:
                 _sync_overage(store, plan, metric, rule["overageUnitAmount"], product["id"])
@@ -100,7 +100,8 @@ def _synced(store: Store, kind: str, id_: str, **fields: Any) -> Obj:
     made = new(kind, id=id_, created=store.at, **fields)
     if kind == "price":
         _take_over_key(store, made)
-    return store.put(made, f"{kind}.created")
+    # No event: an account's catalogue is there before anybody listens.
+    return store.put(made)
 
 
 def _take_over_key(store: Store, price: Obj) -> None:

@@ -131,6 +131,10 @@ class Control:
     def prepare(self) -> None:
         """Make what every sandbox has: the plan catalogue and our webhook endpoint."""
         with self._database.transaction() as connection:
+            # Stripe keeps keys for a day at least; a week leaves room to look back.
+            connection.execute(
+                "DELETE FROM idempotency WHERE stored_at < now() - interval '7 days'"
+            )
             store = Store(connection, self._config)
             catalogue.sync(store)
             events.ensure_endpoint(store)

@@ -91,8 +91,10 @@ def _mapped(error: stripe.StripeError, code: str | None, param: str | None) -> A
     if error.http_status >= 500:
         return StripeFailed()
     if code == "resource_missing":
-        # With no parameter named, what is missing is a card to charge.
-        return StripeNotFound(param) if param else CardDeclined("payment_method_required")
+        # A 400 that names no parameter: what is missing is a card to charge.
+        if param is None and error.http_status == 400:
+            return CardDeclined("payment_method_required")
+        return StripeNotFound(param)
     return StripeRefused(code, param)
 
 

@@ -24,14 +24,11 @@ from billing.stripe_gateway import (
 from billing.stripe_gateway.errors import translated
 from billing.stripe_gateway.transport import Transport
 from config.contract.errors import InternalError, Unavailable
-from tests.sandbox.fixtures import gateway, sandbox, sandbox_process
 from tests.sandbox.server import Control
-
-__all__ = ["gateway", "sandbox", "sandbox_process"]
 
 
 @pytest.fixture
-def web(sandbox: Control) -> StripeGateway:  # noqa: F811
+def web(sandbox: Control) -> StripeGateway:
     """The gateway of a web process: one slot."""
     return StripeGateway(Transport(api_key=settings.STRIPE_API_KEY, base_url=sandbox.url, slots=1))
 
@@ -95,7 +92,7 @@ def test_nobody_there_is_unavailable() -> None:
 
 def test_a_wrong_key_says_nothing_to_the_caller(
     sandbox: Control,
-    capfd: pytest.CaptureFixture[str],  # noqa: F811
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     stranger = StripeGateway(Transport(api_key="sk_test_wrong_key", base_url=sandbox.url))
 
