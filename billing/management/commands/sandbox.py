@@ -148,7 +148,14 @@ def _ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
             return json.load(answer)
     except urllib.error.HTTPError as refused:
         with refused:
-            message = json.load(refused)["error"]["message"]
-        raise CommandError(message) from None
+            raise CommandError(_message(refused.read())) from None
     except OSError:
         raise CommandError("The sandbox does not answer: is ./dev run up?") from None
+
+
+def _message(body: bytes) -> str:
+    try:
+        found: str = json.loads(body)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        return "What answers at STRIPE_BASE_URL is not our sandbox"
+    return found
