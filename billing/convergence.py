@@ -87,11 +87,14 @@ def apply(fetched: Fetched, *, because: str) -> str | None:
         .get()
     )
     org_id = mirror.org_id or (organization.org_id if organization else "")
-    if fetched.number <= mirror.fetch_applied:
+    is_newer = fetched.number > mirror.fetch_applied
+    if not is_newer and mirror.org_id == org_id:
         return org_id or None
-    mirror.fetch_applied = fetched.number
-    if mirror.status not in Subscription.TERMINAL:
-        _write(mirror, fetched)
+    if is_newer:
+        mirror.fetch_applied = fetched.number
+        if mirror.status not in Subscription.TERMINAL:
+            _write(mirror, fetched)
+    # A webhook may have been applied before the organisation was there to link it to.
     mirror.org_id = org_id
     mirror.save()
     if organization is None:
