@@ -6,7 +6,9 @@ from uuid_utils.compat import uuid7
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
 
 
 def base32(number: int, length: int) -> str:
@@ -36,6 +38,4 @@ def is_well_formed(candidate: str | None) -> bool:
 def trace_id_of(traceparent: str | None) -> str | None:
     """Return the trace id of a W3C `traceparent` header, or None when it is not one."""
     found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
-    if found is None or found[1] == "0" * 32:
-        return None
-    return found[1]
+    return found[1] if found else None

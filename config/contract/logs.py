@@ -22,6 +22,8 @@ _SECRET_VALUES = re.compile(
     r"|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"  # e-mail addresses
     r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"  # user:password in an URL
     r"|(?<=/portal/)[\w-]{16,}"  # one-time links
+    # A password has no form of its own, but the texts of faults name it.
+    r"|(?i:pass(?:word|wd)?|secret|api_?key)[\"']?\s*[:=]\s*(?:\"[^\"]*\"|'[^']*'|[^\s,;&)}\]]+)"
 )
 
 
@@ -96,6 +98,8 @@ def configure(*, service: str, version: str, level: str) -> dict[str, Any]:
             # Django's own request log repeats what `metergate.request` says, with the URL.
             "django.request": {"level": "CRITICAL"},
             "django.server": {"level": "WARNING"},
+            # These quote the path or the Host header; the request line says the status.
+            "django.security": {"level": "CRITICAL"},
             "axes": {"level": "ERROR"},
         },
     }

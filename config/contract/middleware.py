@@ -53,7 +53,9 @@ class ContextMiddleware:
         """Turn a fault of a plain Django view under /api into the envelope."""
         if not request.path_info.startswith("/api/"):
             return None
-        logger.exception("request_failed", path=request.path_info, error=type(error).__name__)
+        # The route and never the path: a client may have put anything there.
+        route = request.resolver_match.route if request.resolver_match else "unknown"
+        logger.exception("request_failed", route=route, error=type(error).__name__)
         return error_response(request, InternalError())
 
     def _tell(self, request: HttpRequest, response: HttpResponseBase) -> None:

@@ -182,6 +182,7 @@ def all_routes() -> list[Route]:
     return found
 
 
-ROUTES = all_routes()
+#: A route without a row fails one test, not all of them.
+ROUTES = [route for route in all_routes() if str(route) in CALLS]
 WITH_BODY = [route for route in ROUTES if route.method == "POST"]
 WITH_TOKEN = [route for route in ROUTES if route.takes_token]

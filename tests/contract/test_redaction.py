@@ -1,0 +1,173 @@
+"""No secret and no personal data in any log line, wherever a client puts it."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from pytest_django import Settings
+
+from tests.contract.canaries import CANARIES, leaked
+from tests.contract.capture import logged
+from tests.contract.refusals import refused
+from tests.contract.routes import ROUTES, Route, client, new_client
+from tests.sandbox.server import Control
+from tests.support.cast import Org, data, make_org
+from tokens import secrets
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+each_canary = pytest.mark.parametrize("secret", CANARIES.values(), ids=CANARIES.keys())
+#: Every header that anything on our side reads, and one that nothing does.
+HEADERS = (
+    "x-tenant-id",
+    "x-request-id",
+    "x-correlation-id",
+    "x-client-domain",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-csrftoken",
+    "x-anything",
+    "origin",
+    "referer",
+    "user-agent",
+    "accept",
+    "accept-language",
+    "cookie",
+    "idempotency-key",
+    "traceparent",
+    "tracestate",
+    "stripe-signature",
+)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_no_line_holds_what_a_client_put_anywhere(route: Route, org: Org, sandbox: Control) -> None:
+    with logged() as log:
+        for secret in CANARIES.values():
+            send_everywhere(route, org, secret)
+
+    assert leaked(log.text) == []
+    assert log.lines
+
+
+def send_everywhere(route: Route, org: Org, secret: str) -> None:
+    """Call a route with the secret in every header, the query and each field."""
+    headers = dict.fromkeys(HEADERS, secret)
+    environ: dict[str, Any] = {"QUERY_STRING": urlencode({secret: secret, "metric": secret})}
+    bad = [secret, f"Bearer {secret}", f"Basic {secret}"]
+    for body in bodies(route, org, secret) if route.call.body else [None]:
+        route.send_json(body, org=org, headers=headers, **environ)
+        route.send_json(body, org=org, **environ)
+    for credential in bad:
+        route.send_json({}, headers={**headers, "authorization": credential}, **environ)
+
+
+def bodies(route: Route, org: Org, secret: str) -> list[Any]:
+    """Return bodies with the secret as key, and in each field as itself and in wrong types."""
+    valid = route.valid_body(org)
+    found: list[Any] = [secret, [secret], {secret: secret}, {**valid, secret: 1}]
+    for name in route.call.fields:
+        found += [{**valid, name: value} for value in (secret, [secret], {secret: [secret]})]
+    return found
+
+
+@each_canary
+@pytest.mark.parametrize("prefix", ["/api/", "/admin/", "/static/", "/"])
+def test_no_line_holds_what_a_client_put_into_a_path(prefix: str, secret: str) -> None:
+    with logged() as log:
+        for verb in ("GET", "POST"):
+            client().generic(verb, f"{prefix}{secret}/x", b"{}", content_type="application/json")
+        client().get("/api/plans", headers={"host": secret})
+
+    assert leaked(log.text) == []
+
+
+@pytest.mark.parametrize("path", ["api/failing", "api/plain", "plain"])
+@pytest.mark.parametrize("verb", ["GET", "POST"])
+def test_a_fault_is_logged_without_the_secrets_in_its_text(
+    path: str, verb: str, settings: Settings
+) -> None:
+    settings.ROOT_URLCONF = "tests.contract.faulty_urls"
+
+    with logged() as log:
+        response = new_client().generic(verb, f"/{path}", headers={"x-request-id": "r-1"})
+
+    assert response.status_code in (500, 403)  # a plain view asks a POST for its CSRF token
+    assert leaked(log.text) == []
+    assert leaked(response.content.decode()) == []
+    assert {line["request_id"] for line in log.lines} == {"r-1"}
+
+
+@pytest.mark.parametrize("path", ["api/failing", "api/plain"])
+def test_a_fault_is_answered_with_the_envelope_and_found_by_its_ids(
+    path: str, settings: Settings
+) -> None:
+    settings.ROOT_URLCONF = "tests.contract.faulty_urls"
+
+    with logged() as log:
+        response = new_client().get(f"/{path}", headers={"x-request-id": "r-1"})
+
+    assert refused(response, 500, "INTERNAL")["message"] == "Something went wrong on our side"
+    [fault] = [line for line in log.lines if line["level"] == "error"]
+    assert "Traceback" in fault["exception"]
+    assert fault["request_id"] == "r-1"
+
+
+def test_the_secrets_we_make_are_in_no_line(sandbox: Control, django_user_model: Any) -> None:
+    django_user_model.objects.create_user(
+        "canary", email="canary.owner@canary.example", password="a long password", is_staff=True
+    )
+
+    with logged() as log:
+        answers = [
+            client().post(path, body, content_type="application/json")
+            for path, body in (
+                ("/api/signup", {"orgName": "Acme", "email": "canary.owner@canary.example"}),
+                ("/api/admin/token", {"username": "canary", "password": "a long password"}),
+            )
+        ]
+        code = data(answers[0])["activationCode"]
+        answers.append(
+            client().post(
+                "/api/tokens/activate", {"activationCode": code}, content_type="application/json"
+            )
+        )
+
+    made = [code, data(answers[1])["accessToken"]]
+    made += [data(answers[2])["accessToken"], data(answers[2])["refreshToken"]]
+    assert not [secret for secret in made if secret in log.text]
+    assert "a long password" not in log.text
+    assert leaked(log.text) == []
+
+
+def test_a_code_that_is_refused_is_in_no_line(transactional_db: None) -> None:
+    code = secrets.new_code()
+
+    with logged() as log:
+        response = client().post(
+            "/api/tokens/activate", {"activationCode": code}, content_type="application/json"
+        )
+
+    assert response.status_code == 401
+    assert code not in log.text
+
+
+def test_an_organisations_name_is_in_no_line(sandbox: Control) -> None:
+    body = {"orgName": "Canary Holdings", "email": "owner@acme.example"}
+
+    with logged() as log:
+        response = client().post("/api/signup", body, content_type="application/json")
+
+    assert response.status_code == 200
+    assert "Canary" not in log.text
+
+
+def test_a_denial_is_logged_without_what_was_denied(transactional_db: None) -> None:
+    org = make_org(included=0)
+
+    with logged() as log:
+        response = org.use(request_id="canary-request")
+
+    assert response.status_code == 429
+    assert "canary-request" not in log.text
+    assert log.lines[-1]["status"] == 429
