@@ -142,6 +142,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "config.contract.middleware.ContextMiddleware",
+    "tokens.cors.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.backoffice.csp.PolicyMiddleware",
@@ -401,9 +402,13 @@ FORMAT_MODULE_PATH = "config.backoffice.formats"
 UNFOLD = {
     "SITE_TITLE": "Metergate",
     "SITE_HEADER": "Metergate",
-    "SITE_SUBHEADER": "Metered subscriptions, times in UTC",
+    "SITE_SUBHEADER": "Times are in UTC",
     "SITE_SYMBOL": "speed",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "config.backoffice.assets.icon"}
+    ],
     "SITE_URL": None,
+    "STYLES": ["config.backoffice.assets.stylesheet"],
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {
         "show_search": True,

@@ -12,7 +12,16 @@ from config import views
 from config.apidocs import SwaggerView
 from config.fallbacks import not_found
 from quotas.views import EntitlementViewSet, QuotaViewSet
-from tokens.views import ActivationViewSet, AdminTokenViewSet
+from tokens.views import (
+    ActivationViewSet,
+    AdminTokenViewSet,
+    CodeViewSet,
+    FamilyViewSet,
+    OperatorTokenViewSet,
+    RefreshViewSet,
+    RevokeViewSet,
+    jwks,
+)
 from usage.views import UsageViewSet
 
 handler400 = "config.fallbacks.bad_request"
@@ -41,6 +50,13 @@ urlpatterns = [
     path("api/payments/setup", PaymentViewSet.as_view({"post": "start_setup"})),
     path("api/payments/portal", PaymentViewSet.as_view({"post": "portal"})),
     path("api/tokens/activate", ActivationViewSet.as_view({"post": "activate"})),
+    path("api/tokens/refresh", RefreshViewSet.as_view({"post": "refresh"})),
+    path("api/tokens/revoke", RevokeViewSet.as_view({"post": "revoke"})),
+    path("api/tokens/operator", OperatorTokenViewSet.as_view({"post": "create"})),
+    path("api/tokens/codes", CodeViewSet.as_view({"post": "create"})),
+    path("api/tokens", FamilyViewSet.as_view({"get": "list"})),
+    path("api/tokens/<str:family_id>", FamilyViewSet.as_view({"delete": "destroy"})),
+    path(".well-known/jwks.json", jwks),
     path("api/admin/token", AdminTokenViewSet.as_view({"post": "create"})),
     path("api/diag/smoke", views.SmokeViewSet.as_view({"get": "retrieve"})),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),

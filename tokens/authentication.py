@@ -48,6 +48,10 @@ def authenticate(request: HttpRequest) -> Principal:
     if principal.domain:
         domains.require(request, principal.domain)
     if principal.is_operator:
+        # Its own row of access: a revoked key is suspended there.
+        own = access.summary(principal.family_id, clients.copy.read(principal.family_id))
+        if own is None or own.suspended:
+            raise Unauthenticated("The token was revoked")
         identify(request, tenant_id=None, principal=principal.subject, scopes=principal.scopes)
         return principal
     return admitted(request, principal, org_id=principal.org_id)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from jwt.algorithms import ECAlgorithm
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenBackendExpiredToken
 
@@ -119,6 +120,22 @@ def backend(audience: str) -> Backend:
             ring = KeyRing(settings.TOKEN_SIGNING_KEYS)
             _backends.setdefault(audience, Backend(ring, audience=audience))
     return _backends[audience]
+
+
+def public_keys() -> dict[str, Any]:
+    """Return the ring's verification keys as a JSON Web Key Set."""
+    ring = backend(settings.TOKEN_AUDIENCE).ring
+    return {
+        "keys": [
+            {
+                **ECAlgorithm.to_jwk(key, as_dict=True),
+                "kid": kid,
+                "alg": ALGORITHM,
+                "use": "sig",
+            }
+            for kid, key in ring.public.items()
+        ]
+    }
 
 
 def mint(

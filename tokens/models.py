@@ -45,6 +45,12 @@ class TokenFamily(models.Model):
         indexes = [
             # Live families of an organisation: the list, the limit, the auth summary.
             models.Index(fields=["org_id", "revoked_at"], name="family_by_org"),
+            # CORS: has this domain a live installation?
+            models.Index(
+                fields=["domain"],
+                condition=~Q(domain="") & Q(revoked_at=None),
+                name="family_by_domain",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -81,6 +87,12 @@ class ActivationCode(models.Model):
         indexes = [
             # Unused codes of an organisation: the installation limit, CORS.
             models.Index(fields=["org_id", "expires_at"], name="activation_code_by_org"),
+            # CORS: has this domain an unused code?
+            models.Index(
+                fields=["domain"],
+                condition=~Q(domain="") & Q(used_at=None),
+                name="activation_code_by_domain",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -101,6 +113,24 @@ class RefreshToken(models.Model):
 
     def __str__(self) -> str:
         return f"refresh {self.pk} of {self.family_id}"
+
+
+class OperatorKey(models.Model):
+    """A credential of the company's own backend. Two secrets may live, both kept as hashes."""
+
+    key_id = models.CharField(max_length=30, unique=True)
+    name = models.CharField(max_length=100)
+    scopes = ArrayField(models.CharField(max_length=32))
+    secret_hash = models.BinaryField(max_length=32)
+    previous_secret_hash = models.BinaryField(max_length=32, null=True, blank=True)
+    created_at = models.DateTimeField()
+    rotated_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    uses = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.key_id})"
 
 
 class AuditEntry(models.Model):

@@ -10,6 +10,7 @@ from django.conf import settings
 #: Prefixes by which the log filter knows a secret that slipped out.
 CODE_PREFIX = "mgc_"
 REFRESH_PREFIX = "mgr_"
+OPERATOR_PREFIX = "mgo_"
 _BYTES = 20  # 160 bits: the contract asks for at least 128
 
 
@@ -30,6 +31,20 @@ def derived_code(seed: str) -> str:
     seed says nothing about its code.
     """
     return CODE_PREFIX + _text(_mac(b"activation-code", seed)[:_BYTES])
+
+
+def new_operator_secret() -> str:
+    """Return a fresh operator secret."""
+    return OPERATOR_PREFIX + _text(secrets.token_bytes(_BYTES))
+
+
+def successor_of(family_id: str, token: str) -> str:
+    """Return the refresh token that follows `token` in its family.
+
+    Derived, so that a client which lost the answer, and tabs that refresh at once,
+    get the same one without it ever being stored.
+    """
+    return REFRESH_PREFIX + _text(_mac(b"refresh-successor", f"{family_id}:{token}")[:_BYTES])
 
 
 def hashed(secret: str) -> bytes:

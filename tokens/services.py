@@ -54,6 +54,17 @@ def issue_code(
     return issued
 
 
+def restart_code(*, code: str, now: datetime) -> bool:
+    """Let the life of an unused code begin again, as it leaves for its owner; tells whether it may.
+
+    `now` is real time. A used or revoked code stays what it is.
+    """
+    waiting = ActivationCode.objects.filter(
+        code_hash=secrets.hashed(code), used_at=None, revoked_at=None
+    )
+    return waiting.update(expires_at=now + settings.ACTIVATION_CODE_LIFE) == 1
+
+
 def activate(*, code: str, domain: str | None, now: datetime) -> IssuedTokens:
     """Trade a code for the first tokens of a new family. `now` is real time.
 

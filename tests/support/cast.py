@@ -52,6 +52,11 @@ class Org:
         }
         return self.post("/api/v1/usage", {**body, **more})
 
+    def check_from(self, origin: str) -> Any:
+        """Ask as a browser on a page of `origin` does."""
+        body = {"orgId": self.id, "metric": "api_call"}
+        return self.post("/api/quota/check", body, Origin=origin)
+
     def check(self, value: int = 1, **more: Any) -> Any:
         """Ask whether `api_call` may be used."""
         body = {"orgId": self.id, "metric": "api_call", "value": value, **more}

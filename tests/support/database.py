@@ -119,12 +119,14 @@ TransactionTestCase._fixture_teardown = _clean  # type: ignore[attr-defined]
 def _fresh_process_state() -> None:
     """Forget what a process remembers between requests."""
     from quotas import catalogue, check
+    from tokens.cors import forget_domains
     from tokens.throttles import _local_limiter, _shared_limiter
 
     redis.Redis.from_url(settings.VALKEY_URL).flushdb()
     clients.register("copy", clients._makers["copy"])
     clock.forget_offset()
     check._confirmed.clear()
+    forget_domains()
     catalogue._known = frozenset()
     _local_limiter.cache_clear()
     _shared_limiter.cache_clear()

@@ -1,0 +1,137 @@
+"""Who may call: codes, families, the audit trail. Hashes are never shown."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from config.contract.admin import OrgAdmin, ReadOnlyAdmin, page_link, units
+from tokens.models import (
+    ActivationCode,
+    AuditEntry,
+    OperatorKey,
+    OrgAccess,
+    RefreshToken,
+    TokenFamily,
+)
+
+
+@admin.register(OrgAccess)
+class OrgAccessAdmin(OrgAdmin):
+    """Whether an organization may call at all."""
+
+    known_by = "org_id"
+    list_display = (
+        "org_id",
+        "suspended_at",
+        "suspended_reason",
+        "installation_limit",
+        "created_at",
+    )
+    list_filter = (("suspended_at", admin.EmptyFieldListFilter),)
+    search_fields = ("org_id__exact",)
+    search_help_text = "Organization id"
+
+
+@admin.register(TokenFamily)
+class TokenFamilyAdmin(OrgAdmin):
+    """Installations: one chain of refresh tokens each."""
+
+    list_display = (
+        "id",
+        "organization",
+        "domain",
+        "scopes",
+        "created_at",
+        "last_refreshed_at",
+        "expires_at",
+        "revoked_at",
+    )
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    search_fields = ("id__exact", "domain__exact")
+    search_help_text = "Organization id, family id or domain"
+
+
+@admin.register(ActivationCode)
+class ActivationCodeAdmin(OrgAdmin):
+    """One-time codes, by what they allow; the code itself is not known here."""
+
+    list_display = (
+        "pk",
+        "organization",
+        "domain",
+        "scopes",
+        "issued_by",
+        "created_at",
+        "expires_at",
+        "used_at",
+        "family_page",
+    )
+    list_filter = (
+        ("used_at", admin.EmptyFieldListFilter),
+        ("revoked_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("domain__exact", "issued_by__exact", "family_id__exact")
+    search_help_text = "Organization id, domain, family id or who issued it"
+
+    @admin.display(description="family")
+    def family_page(self, obj: ActivationCode) -> SafeString:
+        """The installation that the code became."""
+        return page_link("tokens_tokenfamily", obj.family_id or "")
+
+
+@admin.register(RefreshToken)
+class RefreshTokenAdmin(OrgAdmin):
+    """The links of each chain, by when they were used; the tokens are not known here."""
+
+    org_lookup = "family__org_id"
+    extra_fields = ("organization", *OrgAdmin.extra_fields)
+    list_display = ("pk", "organization", "family_page", "issued_at", "expires_at", "used_at")
+    list_filter = (("used_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("family",)
+    search_fields = ("family_id__exact",)
+    search_help_text = "Organization id or family id"
+
+    @admin.display(description="family")
+    def family_page(self, obj: RefreshToken) -> SafeString:
+        """The installation that the token belongs to."""
+        return page_link("tokens_tokenfamily", obj.family_id)
+
+
+@admin.register(OperatorKey)
+class OperatorKeyAdmin(ReadOnlyAdmin):
+    """Credentials of the company's own backends; the secrets are not known here."""
+
+    known_by = "key_id"
+    list_display = (
+        "key_id",
+        "name",
+        "scopes",
+        "created_at",
+        "rotated_at",
+        "revoked_at",
+        "last_used_at",
+        units("uses"),
+    )
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    search_fields = ("key_id__exact", "name")
+    search_help_text = "Key id or name"
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(OrgAdmin):
+    """What happened to codes and tokens."""
+
+    list_display = ("at", "what", "who", "organization", "family_page", "request_id")
+    search_fields = (
+        "family_id__exact",
+        "request_id__exact",
+        "correlation_id__exact",
+        "what__exact",
+    )
+    search_help_text = "Organization, family, request or correlation id, or what happened"
+
+    @admin.display(description="family")
+    def family_page(self, obj: Any) -> SafeString:
+        """The installation it happened to."""
+        return page_link("tokens_tokenfamily", obj.family_id)
