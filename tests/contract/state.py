@@ -9,18 +9,25 @@ from django.db import connection
 OURS = ("contract", "tokens", "quotas", "usage", "billing", "webhooks")
 
 
-def digest() -> dict[str, tuple[int, str]]:
-    """Return, for each table of ours, how many rows it has and a hash of them all."""
-    tables = sorted(
-        model._meta.db_table for label in OURS for model in apps.get_app_config(label).get_models()
-    )
-    each = (
-        f"SELECT '{table}', count(*), md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), ''))"  # noqa: S608
-        f" FROM {table} t"
-        for table in tables
-    )
+def digest(*, of: str | None = None) -> dict[str, tuple[int, str]]:
+    """Return, for each table of ours, how many rows it has and a hash of them all.
+
+    With `of`, only of the rows that belong to that organisation.
+    """
+    parts = []
+    for model in (model for label in OURS for model in apps.get_app_config(label).get_models()):
+        table = model._meta.db_table
+        names = {field.name for field in model._meta.get_fields()}
+        if of is not None and "org_id" not in names:
+            continue
+        where = f" WHERE org_id = '{of}'" if of is not None else ""
+        parts.append(
+            f"SELECT '{table}', count(*),"  # noqa: S608
+            " md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), ''))"
+            f" FROM {table} t{where}"
+        )
     with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(each))
+        cursor.execute(" UNION ALL ".join(parts))
         return {name: (count, hashed) for name, count, hashed in cursor.fetchall()}
 
 
