@@ -1,8 +1,11 @@
 """Which price at Stripe a plan is sold at."""
 
+from typing import Any
+
 import structlog
 
 from billing.models import Plan
+from billing.stripe_gateway import StripeFailed, StripeRefused
 from config.contract.clients import clients
 from config.contract.errors import ApiError
 
@@ -18,9 +21,26 @@ def price_id(plan: Plan) -> str:
     if plan.stripe_price_id:
         return plan.stripe_price_id
     price = clients.stripe.find_price(lookup_key=plan.code)
-    if price is None or (price["unit_amount"], price["currency"]) != (plan.amount, plan.currency):
+    if price is None or not _sells(price, plan):
         logger.error("price_missing", plan_code=plan.code)
         raise ApiError("STRIPE_ERROR", "The plan cannot be sold right now", 502)
     found: str = price["id"]
     Plan.objects.filter(pk=plan.pk).update(stripe_price_id=found)
     return found
+
+
+def forget_if_refused(plan: Plan, error: StripeFailed | StripeRefused) -> None:
+    """Ask by lookup key again next time, where Stripe refused a request for the price it named."""
+    if isinstance(error, StripeRefused) and "price" in (error.param or ""):
+        logger.error("price_refused", plan_code=plan.code, stripe_price_id=plan.stripe_price_id)
+        Plan.objects.filter(pk=plan.pk).update(stripe_price_id="")
+
+
+def _sells(price: dict[str, Any], plan: Plan) -> bool:
+    recurring = price["recurring"] or {}
+    return (
+        price["unit_amount"] == plan.amount
+        and price["currency"] == plan.currency
+        and (recurring.get("interval"), recurring.get("interval_count")) == (plan.interval, 1)
+        and recurring.get("usage_type") == "licensed"
+    )

@@ -4,41 +4,47 @@ Nothing is visible before Stripe has answered: the organisation, its entitlement
 its counters and its owner's code are written in one transaction at the end. A
 failure in between leaves an operation that the retry, or the completer, goes on
 with under the same organisation id and the same idempotency keys.
+
+With `checkout` there is no subscription yet: Stripe makes it when the owner
+completes the page, and its webhook brings it here (billing.checkouts).
 """
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-import structlog
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
-from billing import catalogue, idempotency, operations, prices
+from billing import catalogue, checkouts, convergence, idempotency, operations, prices
 from billing.bodies import SignUpBody
-from billing.models import Operation, Organization, Plan, Subscription
-from billing.stripe_gateway import Gateway
+from billing.checkouts import Opened
+from billing.convergence import Fetched
+from billing.models import Operation, Organization, Plan
+from billing.stripe_gateway import Gateway, StripeFailed, StripeRefused
 from config.contract import clock
 from config.contract.bodies import rfc3339
 from config.contract.clients import clients
 from config.contract.doorbell import ring
-from config.contract.errors import ApiError, ValidationFailed
+from config.contract.errors import ApiError, Unavailable, ValidationFailed
 from config.contract.ids import new_id
-from quotas.services import grant
+from quotas.models import Entitlement
 from tokens import access, scopes, secrets
 from tokens.models import ActivationCode
 from tokens.services import issue_code
 
-logger = structlog.get_logger("metergate.billing")
-#: An operation that failed so often is given up: a person has to look at it.
+#: An operation that failed so often is given up, until somebody retries it.
 MOST_ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class SignedUp:
-    """A new organisation. `code` is None where its one-time code is used or over."""
+    """A new organisation.
+
+    `code` is None where its one-time code is used or over, `checkout_url` where
+    the page is closed, or was never asked for.
+    """
 
     org_id: str
     plan_code: str
@@ -70,21 +76,71 @@ def sign_up(*, asked: SignUpBody, key: str | None) -> SignedUp:
         now=real_now,
     )
     if begun.replay is not None:
-        return _signed_up(begun.operation, begun.replay.response or {}, replayed=True)
+        result = idempotency.kept(begun.replay)
+        url = checkouts.url_of(result["checkoutSession"]) if asked.checkout else None
+        return _signed_up(begun.operation, result, url=url, replayed=True)
     try:
         return complete(begun)
     except ApiError as error:
-        idempotency.let_go(begun, error=error.code, now=clock.real_now())
-        if begun.key is None:
+        if idempotency.is_decided(error):
+            give_up(begun, error=error.code, refusal=error)
+        elif begun.key is None:
             # The caller was told no and has no way to ask for this one again.
-            give_up(begun.operation, error=error.code)
+            give_up(begun, error=error.code)
+        else:
+            idempotency.let_go(begun, error=error.code, now=clock.real_now())
         raise
 
 
 def complete(begun: idempotency.Begun) -> SignedUp:
-    """Do what is left of a sign-up. Safe to run again after a crash at any point."""
+    """Do what is left of a sign-up. Safe to run again after a crash at any point.
+
+    Raises the gateway's errors.
+    """
     operation = begun.operation
     plan = Plan.objects.prefetch_related("metrics").get(code=catalogue.TRIAL_PLAN)
+    try:
+        customer_id, made = _ask_stripe(operation, plan)
+    except (StripeFailed, StripeRefused) as error:
+        # Stripe keeps such an answer under its key for a day. Under new keys the
+        # next try looks first whether the old ones took effect.
+        operations.renew_keys(operation)
+        prices.forget_if_refused(plan, error)
+        raise
+    with transaction.atomic():
+        operation = Operation.objects.select_for_update().get(pk=operation.pk)
+        if operation.state == Operation.State.STARTED:
+            result = _write(operation, plan, customer_id, made)
+            operations.finish(operation, result=result, now=clock.real_now())
+            transaction.on_commit(lambda: _ring(operation.pk))
+        if not operation.result:
+            raise Unavailable  # given up meanwhile: a retry opens it again
+        idempotency.keep(begun.key, status=200, response=operation.result)
+    url = made.url if isinstance(made, Opened) else None
+    return _signed_up(operation, operation.result, url=url, replayed=False)
+
+
+def give_up(begun: idempotency.Begun, *, error: str, refusal: ApiError | None = None) -> None:
+    """Close an operation that will not be completed; what Stripe has of it is inert.
+
+    A decided `refusal` is remembered for the key. Otherwise a retry opens it again.
+    """
+    with transaction.atomic():
+        held = Operation.objects.select_for_update().get(pk=begun.operation.pk)
+        if held.state == Operation.State.STARTED:
+            held.error = error
+            held.save(update_fields=["error"])
+            operations.finish(held, result={}, now=clock.real_now(), failed=True)
+            if refusal is not None:
+                idempotency.keep_refusal(begun.key, refusal)
+
+
+def owners_code(operation: Operation) -> str:
+    """Return the owner's one-time code: derived, so that it need not be stored to be shown."""
+    return secrets.derived_code(str(operation.uuid))
+
+
+def _ask_stripe(operation: Operation, plan: Plan) -> tuple[str, Fetched | Opened]:
     gateway: Gateway = clients.stripe
     with gateway.session():
         customer_id = gateway.ensure_customer(
@@ -93,91 +149,80 @@ def complete(begun: idempotency.Begun) -> SignedUp:
             name=operation.request["name"],
             idempotency_key=operations.stripe_key(operation, "customer"),
         )
-        subscription = gateway.create_subscription(
-            customer_id=customer_id,
-            price_id=prices.price_id(plan),
-            org_id=operation.org_id,
-            trial_days=plan.trial_days,
-            idempotency_key=operations.stripe_key(operation, "subscription"),
-        )
-    with transaction.atomic():
-        operation = Operation.objects.select_for_update().get(pk=operation.pk)
-        if operation.state == Operation.State.STARTED:
-            result = _write(operation, plan, customer_id, subscription)
-            operations.finish(operation, result=result, now=clock.real_now())
-            transaction.on_commit(lambda: _ring(operation.pk))
-        assert operation.result is not None  # noqa: S101 - finished above or by another
-        idempotency.keep(begun.key, status=200, response=operation.result)
-    return _signed_up(operation, operation.result, replayed=False)
+        price_id = prices.price_id(plan)
+        if operation.request["checkout"]:
+            opened = checkouts.open_page(
+                operation, plan, customer_id=customer_id, price_id=price_id
+            )
+            return customer_id, opened
+        return customer_id, _subscribed(operation, plan, customer_id, price_id)
 
 
-def give_up(operation: Operation, *, error: str) -> None:
-    """Close an operation that will not be completed; what Stripe has of it is inert."""
-    with transaction.atomic():
-        held = Operation.objects.select_for_update().get(pk=operation.pk)
-        if held.state == Operation.State.STARTED:
-            held.error = error
-            held.save(update_fields=["error"])
-            operations.finish(held, result={}, now=clock.real_now(), failed=True)
+def _subscribed(operation: Operation, plan: Plan, customer_id: str, price_id: str) -> Fetched:
+    gateway: Gateway = clients.stripe
+    made = _made_before(operation, customer_id) or gateway.create_subscription(
+        customer_id=customer_id,
+        price_id=price_id,
+        org_id=operation.org_id,
+        trial_days=plan.trial_days,
+        idempotency_key=operations.stripe_key(operation, "subscription"),
+    )
+    number = convergence.take_number(made["id"])
+    if number == 1:
+        # Nobody has asked before: whatever changes after its making is fetched
+        # under a higher number.
+        return Fetched(made["id"], number, made)
+    return convergence.fetch(made["id"], number=number)
 
 
-def owners_code(operation: Operation) -> str:
-    """Return the owner's one-time code: derived, so that it need not be stored to be shown."""
-    return secrets.derived_code(str(operation.uuid))
+def _made_before(operation: Operation, customer_id: str) -> dict[str, Any] | None:
+    """Find what an earlier try made, whose answer was lost and whose key may be too."""
+    if operation.attempts < 2:
+        return None
+    gateway: Gateway = clients.stripe
+    for subscription in gateway.list_subscriptions(customer_id=customer_id):
+        if subscription["metadata"].get("org_id") == operation.org_id:
+            return subscription
+    return None
 
 
 def _write(
-    operation: Operation, plan: Plan, customer_id: str, subscription: dict[str, Any]
+    operation: Operation, plan: Plan, customer_id: str, made: Fetched | Opened
 ) -> dict[str, Any]:
     now = clock.now()
-    trial_ends_at = _instant(subscription["trial_end"])
-    item = subscription["items"]["data"][0]
+    org_id = operation.org_id
     Organization.objects.create(
-        org_id=operation.org_id,
+        org_id=org_id,
         name=operation.request["name"],
         email=operation.request["email"],
         stripe_customer_id=customer_id,
         created_at=now,
     )
-    Subscription.objects.create(
-        stripe_subscription_id=subscription["id"],
-        org_id=operation.org_id,
-        stripe_customer_id=customer_id,
-        status=subscription["status"],
-        plan_code=plan.code,
-        stripe_item_id=item["id"],
-        current_period_start=_instant(item["current_period_start"]),
-        current_period_end=_instant(item["current_period_end"]),
-        billing_cycle_anchor=_instant(subscription["billing_cycle_anchor"]),
-        trial_ends_at=trial_ends_at,
-        created_at=_instant(subscription["created"]),
-    )
-    access.open_access(operation.org_id, installation_limit=plan.installation_limit)
-    grant(
-        org_id=operation.org_id,
-        plan_code=plan.code,
-        status=subscription["status"],
-        allowances=catalogue.allowances_of(plan),
-        because="sign-up",
-        now=now,
-        anchor_at=_instant(subscription["billing_cycle_anchor"]),
-        trial_ends_at=trial_ends_at,
-    )
+    access.open_access(org_id, installation_limit=plan.installation_limit)
+    if isinstance(made, Opened):
+        checkouts.start_trial(org_id, plan, ends_at=made.trial_ends_at, now=now)
+    else:
+        convergence.apply(made, because="sign-up")
     issue_code(
-        org_id=operation.org_id,
+        org_id=org_id,
         code=owners_code(operation),
         scopes=scopes.OWNER,
         issued_by="sign-up",
         now=clock.real_now(),
     )
-    return {
-        "orgId": operation.org_id,
+    trial_ends_at = Entitlement.objects.get(org_id=org_id).trial_ends_at
+    assert trial_ends_at is not None  # noqa: S101 - the trial plan has a trial (catalogue)
+    result = {
+        "orgId": org_id,
         "planCode": plan.code,
         "trialEndsAt": rfc3339(trial_ends_at),
     }
+    return result | ({"checkoutSession": made.session_id} if isinstance(made, Opened) else {})
 
 
-def _signed_up(operation: Operation, result: dict[str, Any], *, replayed: bool) -> SignedUp:
+def _signed_up(
+    operation: Operation, result: dict[str, Any], *, url: str | None, replayed: bool
+) -> SignedUp:
     code = owners_code(operation)
     usable = ActivationCode.objects.filter(
         code_hash=secrets.hashed(code),
@@ -189,7 +234,7 @@ def _signed_up(operation: Operation, result: dict[str, Any], *, replayed: bool) 
         org_id=result["orgId"],
         plan_code=result["planCode"],
         trial_ends_at=result["trialEndsAt"],
-        checkout_url=result.get("checkoutUrl"),
+        checkout_url=url,
         code=code if usable else None,
         replayed=replayed,
     )
@@ -207,10 +252,6 @@ def _checked(asked: SignUpBody) -> tuple[str, str]:
     if faults:
         raise ValidationFailed(faults)
     return name, email
-
-
-def _instant(unix: int) -> datetime:
-    return datetime.fromtimestamp(unix, UTC)
 
 
 def _ring(operation_pk: int) -> None:

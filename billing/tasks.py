@@ -2,9 +2,8 @@
 
 import structlog
 from celery import shared_task
-from django.db import transaction
 
-from billing import idempotency, mail, operations, signup
+from billing import checkouts, idempotency, mail, operations, signup
 from billing.changes import engine, steps  # noqa: F401 - steps registers the workers
 from billing.models import IdempotencyKey, Operation
 from config.contract import clock
@@ -17,17 +16,7 @@ _AT_ONCE = 100
 @shared_task
 def mail_owner(operation_pk: int) -> None:
     """Send the owner's one-time code, once."""
-    with transaction.atomic():
-        operation = (
-            Operation.objects.select_for_update(skip_locked=True)
-            .filter(pk=operation_pk, state=Operation.State.DONE, notified_at=None)
-            .first()
-        )
-        if operation is None:
-            return
-        mail.send_owners_code(operation, code=signup.owners_code(operation))
-        operation.notified_at = clock.real_now()
-        operation.save(update_fields=["notified_at"])
+    mail.tell_owner(operation_pk, now=clock.real_now())
 
 
 @shared_task
@@ -58,21 +47,36 @@ def finish_sign_ups() -> None:
         kind=Operation.Kind.SIGN_UP, state=Operation.State.STARTED, lease_until__lte=now
     ).order_by("lease_until")[:_AT_ONCE]
     for operation in left:
-        if not operations.take_over(operation, now=now):
-            continue
-        if operation.attempts >= signup.MOST_ATTEMPTS:
-            signup.give_up(operation, error="attempts")
-            logger.error("sign_up_given_up", operation=str(operation.uuid))
-            continue
-        key = IdempotencyKey.objects.filter(operation=operation).first()
-        begun = idempotency.Begun(operation, key)
-        try:
-            signup.complete(begun)
-        except ApiError as error:
-            # Its lease stays: the next try is a minute away.
-            logger.warning("sign_up_waits", operation=str(operation.uuid), code=error.code)
-    untold = Operation.objects.filter(
-        kind=Operation.Kind.SIGN_UP, state=Operation.State.DONE, notified_at=None
-    ).order_by("finished_at")
+        if operations.take_over(operation, now=clock.real_now()):
+            _finish_sign_up(operation)
+    untold = mail.untold(now=now)
     for pk in untold.values_list("pk", flat=True)[:_AT_ONCE]:
-        mail_owner(pk)
+        mail.tell_owner(pk, now=clock.real_now())
+
+
+def _finish_sign_up(operation: Operation) -> None:
+    begun = idempotency.Begun(operation, IdempotencyKey.objects.filter(operation=operation).first())
+    if operation.attempts > signup.MOST_ATTEMPTS:
+        signup.give_up(begun, error="attempts")
+        logger.error("sign_up_given_up", operation=str(operation.uuid))
+        return
+    try:
+        signup.complete(begun)
+    except ApiError as error:
+        # Its lease stays: the next try is a minute away.
+        logger.warning("sign_up_waits", operation=str(operation.uuid), code=error.code)
+    except Exception:
+        # One that cannot be finished must not keep the others waiting.
+        logger.exception("sign_up_failed", operation=str(operation.uuid))
+
+
+@shared_task
+def end_checkout_trials() -> None:
+    """End the trials that ran out without their Checkout page being completed."""
+    checkouts.end_trials(now=clock.now())
+
+
+@shared_task
+def forget_answers() -> None:
+    """Delete the Idempotency-Keys whose answers are a day old."""
+    idempotency.forget(now=clock.real_now())

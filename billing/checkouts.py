@@ -1,0 +1,152 @@
+"""Sign-up over Stripe's Checkout page: the trial starts now, the subscription comes later.
+
+Until the owner completes the page there is nothing at Stripe to mirror: the
+entitlement is a trial of our own, with the end that the page was given. When
+the page is completed Stripe makes the subscription, with that same end and the
+organisation's id in its metadata, and its webhook is applied like any other.
+
+The page's URL lets whoever has it act for the customer, so it is not stored: a
+replay asks Stripe for it again, and leaves it out once the page is closed.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from billing import catalogue, convergence, operations
+from billing.models import Operation, Organization, Plan, Subscription
+from billing.stripe_gateway import Gateway, StripeNotFound
+from config.contract import clock
+from config.contract.clients import clients
+from quotas.models import Entitlement, Status
+from quotas.services import grant
+
+logger = structlog.get_logger("metergate.billing")
+
+#: Stripe wants a trial's end at least 48 hours ahead; an hour more for its clock and ours.
+LEAST_AHEAD = timedelta(hours=49)
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A page that was made. `url` is None where it is closed already."""
+
+    session_id: str
+    url: str | None
+    trial_ends_at: datetime
+
+
+def open_page(operation: Operation, plan: Plan, *, customer_id: str, price_id: str) -> Opened:
+    """Make the page of a sign-up; again with the same operation: the same page.
+
+    Raises the gateway's errors.
+    """
+    trial_end = _trial_end(operation, plan)
+    gateway: Gateway = clients.stripe
+    session = gateway.create_checkout_session(
+        customer_id=customer_id,
+        price_id=price_id,
+        org_id=operation.org_id,
+        success_url=f"{settings.PUBLIC_URL}/portal/checkout/done",
+        cancel_url=f"{settings.PUBLIC_URL}/portal/checkout/left",
+        trial_end=trial_end,
+        idempotency_key=operations.stripe_key(operation, "checkout"),
+    )
+    return Opened(session["id"], session["url"], convergence.instant(trial_end))
+
+
+def url_of(session_id: str) -> str | None:
+    """Ask Stripe for the URL of a page; None once it is completed or expired.
+
+    Raises the gateway's errors, so that a client asks again and gets the same answer.
+    """
+    gateway: Gateway = clients.stripe
+    try:
+        session: dict[str, Any] = gateway.retrieve_checkout_session(session_id=session_id)
+    except StripeNotFound:
+        return None
+    return session["url"] if session["status"] == "open" else None
+
+
+def start_trial(org_id: str, plan: Plan, *, ends_at: datetime, now: datetime) -> None:
+    """Grant the trial that no subscription stands behind yet. In the caller's transaction."""
+    grant(
+        org_id=org_id,
+        plan_code=plan.code,
+        status=Status.TRIALING,
+        allowances=catalogue.allowances_of(plan),
+        because="sign-up",
+        now=now,
+        # Where Stripe will count the billing periods from.
+        anchor_at=ends_at,
+        trial_ends_at=ends_at,
+    )
+
+
+def end_trials(*, now: datetime) -> int:
+    """End the trials that ran out with no subscription known here; returns how many ended.
+
+    Stripe is asked first: the page may have been completed and its webhook lost.
+    Raises the gateway's errors; what was done until then stays done.
+    """
+    mirrored = Subscription.objects.exclude(org_id="").values("org_id")
+    over = (
+        Entitlement.objects.filter(status=Status.TRIALING, trial_ends_at__lte=now)
+        .exclude(org_id__in=mirrored)
+        .order_by("trial_ends_at")
+    )
+    ended = 0
+    for entitlement in over[:_AT_ONCE]:
+        organization = Organization.objects.get(org_id=entitlement.org_id)
+        gateway: Gateway = clients.stripe
+        known = gateway.list_subscriptions(customer_id=organization.stripe_customer_id)
+        if known:
+            convergence.converge(known[0]["id"], because="checkout completed")
+        else:
+            ended += _end_trial(entitlement, now=now)
+    return ended
+
+
+def _end_trial(entitlement: Entitlement, *, now: datetime) -> bool:
+    org_id = entitlement.org_id
+    with transaction.atomic():
+        Organization.objects.select_for_update().get(org_id=org_id)
+        if Subscription.objects.filter(org_id=org_id).exists():
+            return False  # its webhook came while we asked
+        plan = Plan.objects.prefetch_related("metrics").get(code=entitlement.plan_code)
+        grant(
+            org_id=org_id,
+            plan_code=plan.code,
+            status=Status.CANCELED,
+            allowances=catalogue.allowances_of(plan),
+            because="the trial ended and Checkout was not completed",
+            now=now,
+            anchor_at=entitlement.anchor_at,
+            trial_ends_at=entitlement.trial_ends_at,
+        )
+    logger.info("checkout_trial_ended", org_id=org_id)
+    return True
+
+
+def _trial_end(operation: Operation, plan: Plan) -> int:
+    """Return the trial's end in Unix seconds: chosen once, kept for every retry.
+
+    One that came too near while the sign-up lay broken is chosen anew; the page
+    is then another one, under another key.
+    """
+    now = clock.now()
+    held: int | None = operation.request.get("trialEnd")
+    if held is not None and held >= (now + LEAST_AHEAD).timestamp():
+        return held
+    if held is not None:
+        operations.renew_keys(operation)
+        operation.refresh_from_db()
+    chosen = int((now + timedelta(days=plan.trial_days)).timestamp())
+    operation.request["trialEnd"] = chosen
+    operation.save(update_fields=["request"])
+    return chosen
