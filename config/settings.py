@@ -264,6 +264,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "end-checkout-trials": {
+        "task": "billing.tasks.end_checkout_trials",
+        "schedule": crontab(minute="*/10"),
+        "options": {"expires": 600},
+    },
+    "forget-answers": {
+        "task": "billing.tasks.forget_answers",
+        "schedule": crontab(minute="41"),
+        "options": {"expires": 1800},
+    },
     "open-periods-early": {
         "task": "quotas.tasks.open_periods_early",
         "schedule": crontab(minute="0"),
@@ -377,6 +387,7 @@ SPECTACULAR_SETTINGS = {
 
 # --- Mail, pages --------------------------------------------------------------
 
+EMAIL_TIMEOUT = 10  # seconds; Django's default is for ever
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Metergate <no-reply@localhost>")
 if EMBEDDED:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"

@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.urls import path, re_path
-from django.views.generic import RedirectView
+from django.views.generic import RedirectView, TemplateView
 from drf_spectacular.views import SpectacularAPIView
 
 from billing.changes.views import PlanChangeViewSet, PreviewViewSet
@@ -61,6 +61,9 @@ urlpatterns = [
     path("api/diag/smoke", views.SmokeViewSet.as_view({"get": "retrieve"})),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SwaggerView.as_view(url_name="schema"), name="docs"),
+    # Where Stripe's Checkout leads back to (billing.checkouts).
+    path("portal/checkout/done", TemplateView.as_view(template_name="pages/checkout_done.html")),
+    path("portal/checkout/left", TemplateView.as_view(template_name="pages/checkout_left.html")),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
     path("metrics", views.prometheus),
