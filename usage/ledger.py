@@ -119,9 +119,9 @@ class _Row:
     epoch: int
 
 
-def _call(org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> list[_Row]:
+def _arguments(org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> tuple[Any, ...]:
     first: dict[str, int] = {}
-    arguments: tuple[Any, ...] = (
+    return (
         org_id,
         now,
         settings.EVENT_AHEAD,
@@ -133,6 +133,10 @@ def _call(org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> list[_
         [event.request_id for event in events],
         [first.setdefault(event.request_id, n) for n, event in enumerate(events, start=1)],
     )
+
+
+def _call(org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> list[_Row]:
+    arguments = _arguments(org_id, events, now)
     for _ in range(_TRIES):
         try:
             with hot_connection() as lent:
