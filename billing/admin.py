@@ -3,7 +3,10 @@
 Plans come from the catalogue (`manage.py sync_plans`), the mirror from Stripe.
 """
 
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from billing.models import (
@@ -26,10 +29,13 @@ class OrganizationAdmin(OrgAdmin):
     known_by = "org_id"
     list_display = ("name", "org_id", "email", "stripe_customer_id", "created_at")
     search_fields = ("name", "email", "stripe_customer_id__exact")
-    search_help_text = "Name, e-mail, organisation id or Stripe customer id"
+    search_help_text = "Name, e-mail, organization id or Stripe customer id"
     sortable_by = ("name", "created_at")
     date_hierarchy = "created_at"
-    extra_fields = ("elsewhere",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the columns; the page need not link to itself."""
+        return ReadOnlyAdmin.get_fields(self, request, obj)
 
 
 class PlanAllowanceInline(ReadOnlyInline):
@@ -80,7 +86,7 @@ class SubscriptionAdmin(OrgAdmin):
     )
     list_filter = ("status", "plan_code")
     search_fields = ("stripe_subscription_id__exact", "stripe_customer_id__exact")
-    search_help_text = "Organisation id, Stripe subscription or customer id"
+    search_help_text = "Organization id, Stripe subscription or customer id"
     sortable_by = ("current_period_end", "trial_ends_at", "cancel_at", "created_at")
 
 
@@ -109,7 +115,7 @@ class InvoiceRefAdmin(OrgAdmin):
     )
     list_filter = ("status",)
     search_fields = ("stripe_invoice_id__exact", "stripe_subscription_id__exact")
-    search_help_text = "Organisation id, Stripe invoice or subscription id"
+    search_help_text = "Organization id, Stripe invoice or subscription id"
 
     @admin.display(description="subscription")
     def subscription(self, obj: InvoiceRef) -> SafeString:
@@ -135,7 +141,7 @@ class OperationAdmin(OrgAdmin):
     )
     list_filter = ("state", "kind")
     search_fields = ("uuid__startswith",)
-    search_help_text = "Organisation id, or the beginning of the uuid"
+    search_help_text = "Organization id, or the beginning of the uuid"
 
 
 @admin.register(IdempotencyKey)

@@ -3,8 +3,12 @@
 import os
 from typing import Any
 
-from django.contrib.auth import get_user_model
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db import IntegrityError
 
 
 class Command(BaseCommand):
@@ -15,12 +19,24 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Make the account once; an account that is there keeps its password."""
         username = os.environ.get("ADMIN_USERNAME") or "admin"
-        users = get_user_model()._default_manager
-        if users.filter(username=username).exists():
+        if User.objects.filter(username=username).exists():
             self.stdout.write(f"{username} is there")
             return
         password = os.environ.get("ADMIN_PASSWORD")
         if not password:
             raise CommandError("ADMIN_PASSWORD is not set")
-        users.create_superuser(username=username, password=password)  # type: ignore[attr-defined]
-        self.stdout.write(f"{username} made")
+        if not settings.EMBEDDED:
+            self._refuse_weak(password)
+        try:
+            User.objects.create_superuser(username=username, password=password)
+        except IntegrityError:  # another process was first; the account keeps its password
+            self.stdout.write(f"{username} is there")
+        else:
+            self.stdout.write(f"{username} made")
+
+    @staticmethod
+    def _refuse_weak(password: str) -> None:
+        try:
+            validate_password(password)
+        except ValidationError as error:
+            raise CommandError(f"ADMIN_PASSWORD: {' '.join(error.messages)}") from error

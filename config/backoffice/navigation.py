@@ -1,0 +1,72 @@
+"""The sidebar: which pages there are, by what staff came for."""
+
+from typing import Any
+
+from django.apps import apps
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.text import capfirst
+
+#: Headings, each with its pages: model and icon (Material Symbols, served from here).
+PAGES: dict[str, dict[str, str]] = {
+    "Customers": {
+        "billing.Organization": "apartment",
+        "quotas.Entitlement": "verified",
+        "tokens.OrgAccess": "door_front",
+    },
+    "Usage": {
+        "quotas.UsageCounter": "speed",
+        "usage.UsageEvent": "receipt_long",
+        "usage.UsageVoid": "undo",
+        "usage.ImportRun": "upload_file",
+        "quotas.Metric": "straighten",
+    },
+    "Stripe": {
+        "billing.Plan": "sell",
+        "billing.Subscription": "autorenew",
+        "billing.InvoiceRef": "request_quote",
+        "billing.Operation": "sync_alt",
+        "webhooks.WebhookEvent": "webhook",
+    },
+    "Access": {
+        "tokens.TokenFamily": "devices",
+        "tokens.ActivationCode": "pin",
+        "tokens.RefreshToken": "key",
+        "tokens.OperatorKey": "vpn_key",
+        "tokens.AuditEntry": "history",
+    },
+    "System": {
+        "contract.Installation": "dns",
+        "billing.IdempotencyKey": "content_copy",
+        "auth.User": "person",
+        "auth.Group": "group",
+    },
+}
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the headings with the pages that this member of staff may see."""
+    groups = []
+    for heading, pages in PAGES.items():
+        items = [_item(label, icon) for label, icon in pages.items() if _may_see(request, label)]
+        if items:
+            groups.append({"title": heading, "separator": True, "items": items})
+    groups.append({"separator": True, "items": [_API]})
+    return groups
+
+
+_API = {"title": "API", "icon": "api", "link": "/api/docs"}
+
+
+def _may_see(request: HttpRequest, label: str) -> bool:
+    app_label, _, model = label.lower().partition(".")
+    return request.user.has_perm(f"{app_label}.view_{model}")
+
+
+def _item(label: str, icon: str) -> dict[str, Any]:
+    options = apps.get_model(label)._meta
+    return {
+        "title": capfirst(str(options.verbose_name_plural)),
+        "icon": icon,
+        "link": reverse(f"admin:{options.app_label}_{options.model_name}_changelist"),
+    }

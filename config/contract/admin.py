@@ -1,0 +1,236 @@
+"""Pages that show and never change: the base of every admin page of ours.
+
+Tables of ours are written by services, which hold the rules; a form would go
+past them. So no role, superuser included, may add, change or delete here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import ShowFacets
+from django.core.paginator import Paginator
+from django.db import DataError, OperationalError, models
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from psycopg.errors import QueryCanceled
+
+from config.contract.models import Installation
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin, TabularInline
+else:
+    from unfold.admin import ModelAdmin, TabularInline
+
+TOO_LONG = "The database took too long over this. Name an organization to narrow it down."
+NOT_VALID = "The search held something that cannot be stored, so nothing can match it."
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than staff would ever turn the pages.
+
+    `count(*)` over a ledger of millions reads all of it, for a number nobody needs.
+    """
+
+    MOST = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        """Rows that can be paged through: 10,000 at most. Search finds the others."""
+        rows = cast("QuerySet[Any]", self.object_list)
+        return rows.order_by()[: self.MOST].count()
+
+
+class ReadOnly:
+    """Nobody adds, changes or deletes; who holds the view permission reads."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False
+
+
+class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[type-arg]
+    """A table to look at: searched by whole ids, paged without counting it all."""
+
+    #: A unique field that a page's address may hold instead of the primary key.
+    known_by: ClassVar[str] = ""
+    #: Fields that no page shows, besides every binary one (those are hashes).
+    hidden: ClassVar[tuple[str, ...]] = ()
+    #: What a page shows beyond the columns.
+    extra_fields: ClassVar[tuple[str, ...]] = ()
+
+    actions = None
+    list_per_page = 50
+    list_max_show_all = 0
+    list_fullwidth = True
+    # Newest first by primary key: the one order every table has an index for.
+    ordering: ClassVar[tuple[str, ...]] = ("-pk",)
+    sortable_by: ClassVar[tuple[str, ...]] = ()
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return every column that may be seen, then the extra fields."""
+        seen = [
+            field.name
+            for field in self.opts.concrete_fields
+            if field.name not in self.hidden and not isinstance(field, models.BinaryField)
+        ]
+        return [*seen, *self.extra_fields]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return them all."""
+        return self.get_fields(request, obj)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Find a row by its primary key, or by the id the outside world knows it by."""
+        if self.known_by and not object_id.isdigit():
+            row = self.get_queryset(request).filter(**{self.known_by: object_id}).first()
+            if row is not None:
+                return row
+        return super().get_object(request, object_id, from_field)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list. A search that the database gave up on is a sentence, not a fault."""
+        try:
+            return super().changelist_view(request, extra_context)
+        except OperationalError as error:
+            if not (request.GET and isinstance(error.__cause__, QueryCanceled)):
+                raise
+            messages.error(request, TOO_LONG)
+        except DataError:
+            messages.error(request, NOT_VALID)
+        return HttpResponseRedirect(request.path)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one row, without Django's own history: forms never wrote any of it."""
+        context = {"show_history": False, **(extra_context or {})}
+        return super().changeform_view(request, object_id, form_url, context)
+
+
+class OrgAdmin(ReadOnlyAdmin):
+    """A table whose rows belong to an organization.
+
+    A word `org_…` in a search names an organization and nothing else, so that it
+    can use the index; each page links to everything else of its organization.
+    """
+
+    #: Where the organization's id stands, as a lookup.
+    org_lookup: ClassVar[str] = "org_id"
+
+    extra_fields: ClassVar[tuple[str, ...]] = ("elsewhere",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the columns with the organization's id as a link."""
+        fields = super().get_fields(request, obj)
+        return ["organization" if name == "org_id" else name for name in fields]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Narrow to the organizations named, then search what is left as usual."""
+        words = search_term.split()
+        orgs = [word for word in words if word.startswith("org_")]
+        if orgs:
+            queryset = queryset.filter(**{f"{self.org_lookup}__in": orgs})
+        rest = " ".join(word for word in words if not word.startswith("org_"))
+        return super().get_search_results(request, queryset, rest)
+
+    @admin.display(description="organization")
+    def organization(self, obj: Any) -> SafeString:
+        """The organization, as a link to its page."""
+        return page_link("billing_organization", self.org_of(obj))
+
+    @admin.display(description="elsewhere")
+    def elsewhere(self, obj: Any) -> SafeString:
+        """Links to the other tables, each narrowed to this organization."""
+        return format_html_join(" · ", '<a class="text-link" href="{}">{}</a>', self._others(obj))
+
+    def org_of(self, obj: Any) -> str:
+        """Return the id of the row's organization."""
+        for step in self.org_lookup.split("__"):
+            obj = getattr(obj, step)
+        return str(obj)
+
+    def _others(self, obj: Any) -> Iterator[tuple[str, str]]:
+        for model, page in self.admin_site._registry.items():
+            if isinstance(page, OrgAdmin) and page is not self:
+                name = model._meta.label_lower.replace(".", "_")
+                url = reverse(f"admin:{name}_changelist")
+                yield f"{url}?q={self.org_of(obj)}", str(model._meta.verbose_name_plural)
+
+
+class ReadOnlyInline(ReadOnly, TabularInline):  # type: ignore[type-arg]
+    """Rows of another table on a page, to look at."""
+
+    extra = 0
+    max_num = 0
+    can_delete = False
+    hide_title = True
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return them all."""
+        return self.fields or ()
+
+
+def page_link(page: str, key: str) -> SafeString:
+    """Return a link to a row's page; `page` is `app_model`, `key` what the row is known by."""
+    if not key:
+        return SafeString("-")
+    url = reverse(f"admin:{page}_change", args=[key])
+    return format_html('<a class="text-link" href="{}">{}</a>', url, key)
+
+
+def badge(field: str, colours: Mapping[str, str]) -> Callable[[Any], Any]:
+    """Return a column that shows a state in its colour: success, info, warning or danger."""
+
+    def column(obj: Any) -> Any:
+        value = getattr(obj, field)
+        shown = getattr(obj, f"get_{field}_display", lambda: value)()
+        return value, shown
+
+    column.__name__ = field
+    column.short_description = field.replace("_", " ")  # type: ignore[attr-defined]
+    column.label = dict(colours)  # type: ignore[attr-defined]
+    return column
+
+
+def units(field: str) -> Callable[[Any], str]:
+    """Return a column of units with its thousands set apart."""
+
+    def column(obj: Any) -> str:
+        return f"{getattr(obj, field):,}"
+
+    column.__name__ = field
+    column.short_description = field.replace("_", " ")  # type: ignore[attr-defined]
+    return column
+
+
+@admin.register(Installation)
+class InstallationAdmin(ReadOnlyAdmin):
+    """The one row of installation-wide facts."""
+
+    list_display = ("__str__", "copy_epoch", "clock_offset_seconds")

@@ -1,0 +1,139 @@
+"""What organizations may use and have used, to look at."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from dateutil.relativedelta import relativedelta
+from django.contrib import admin
+from django.db.models import F, QuerySet
+from django.db.models.functions import Greatest
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from config.contract import clock
+from config.contract.admin import OrgAdmin, ReadOnlyAdmin, badge, page_link, units
+from quotas.models import Entitlement, Metric, Overage, UsageCounter
+
+STATUS_COLOURS = {
+    "active": "success",
+    "trialing": "info",
+    "past_due": "warning",
+    "incomplete": "warning",
+    "paused": "warning",
+    "unpaid": "danger",
+    "canceled": "danger",
+    "incomplete_expired": "danger",
+}
+
+
+class MetricFilter(admin.SimpleListFilter):
+    """By metric. The choices come from the catalogue: a ledger is too long to ask."""
+
+    title = "metric"
+    parameter_name = "metric"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Return every metric that was ever counted."""
+        return [
+            (code, code) for code in Metric.objects.order_by("code").values_list("pk", flat=True)
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the metric's rows."""
+        return queryset.filter(metric=self.value()) if self.value() else queryset
+
+
+class MonthFilter(admin.SimpleListFilter):
+    """By calendar month, this one and the eleven before."""
+
+    title = "period"
+    parameter_name = "period_key"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Return twelve months, newest first."""
+        now = clock.now()
+        months = [now - relativedelta(months=back) for back in range(12)]
+        return [(f"{month:%Y-%m}", f"{month:%B %Y}") for month in months]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the period's rows."""
+        return queryset.filter(period_key=self.value()) if self.value() else queryset
+
+
+class SpentFilter(admin.SimpleListFilter):
+    """Counters with nothing left: those that block, and those that go on for money."""
+
+    title = "quota"
+    parameter_name = "quota"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Return the choices."""
+        return [("blocked", "Spent, blocked"), ("overage", "Spent, overage")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep what is spent."""
+        overage = {"blocked": Overage.BLOCK, "overage": Overage.ALLOW}.get(self.value() or "")
+        if overage is None:
+            return queryset
+        limit = Greatest(F("included") + F("adjusted"), 0)
+        return queryset.filter(overage=overage, counted__gte=limit + F("forgiven"))
+
+
+@admin.register(Metric)
+class MetricAdmin(ReadOnlyAdmin):
+    """What is counted. It comes from the plan catalogue."""
+
+    list_display = ("code",)
+    search_fields = ("code",)
+    ordering = ("code",)
+
+
+@admin.register(Entitlement)
+class EntitlementAdmin(OrgAdmin):
+    """What each organization may use."""
+
+    known_by = "org_id"
+    list_display = (
+        "org_id",
+        "plan_code",
+        badge("status", STATUS_COLOURS),
+        "status_since",
+        "trial_ends_at",
+        "scheduled_plan_code",
+        "scheduled_at",
+    )
+    list_filter = (
+        "status",
+        "plan_code",
+        "period_rule",
+        ("scheduled_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("plan_code__exact", "scheduled_plan_code__exact")
+    search_help_text = "Organization id or plan code"
+
+
+@admin.register(UsageCounter)
+class UsageCounterAdmin(OrgAdmin):
+    """What was used in each period. The ledger explains every unit of it."""
+
+    list_display = (
+        "period_key",
+        "metric",
+        "organization",
+        units("used"),
+        units("limit"),
+        units("remaining"),
+        "overage",
+        "access",
+        "valid_until",
+        "version",
+    )
+    list_filter = (MetricFilter, MonthFilter, SpentFilter, "overage")
+    search_fields = ("metric__exact", "period_key__exact")
+    search_help_text = "Organization id, metric or period key"
+    extra_fields = ("used", "limit", "remaining", "entitlement", *OrgAdmin.extra_fields)
+
+    @admin.display(description="entitlement")
+    def entitlement(self, obj: UsageCounter) -> SafeString:
+        """What the counter's limit comes from."""
+        return page_link("quotas_entitlement", obj.org_id)
