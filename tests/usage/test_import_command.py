@@ -5,6 +5,7 @@ import io
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,32 @@ def test_rejects_go_where_they_are_asked_for(org: Org, tmp_path: Path) -> None:
     assert outcome.code == 1
     assert (tmp_path / "other.txt").read_text().endswith("\tnonsense\n")
     assert not (tmp_path / "access.log.rejects").exists()
+
+
+def test_log_in_a_closed_folder_leaves_it_as_it_is(org: Org, tmp_path: Path, settings: Any) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    log = write(closed / "access.log", ["nonsense"])
+    closed.chmod(0o555)
+
+    outcome = importing(log, org, "--shift-to-now")
+
+    closed.chmod(0o755)
+    assert [path.name for path in closed.iterdir()] == ["access.log"]
+    kept = tmp_path / "data" / "imports" / "access.log.rejects"
+    assert kept.read_text().endswith("\tnonsense\n")
+    assert str(kept) in outcome.said
+
+
+def test_a_file_that_holds_no_rejects_is_not_replaced(org: Org, tmp_path: Path) -> None:
+    log = write(tmp_path / "access.log", lines(1))
+    other = write(tmp_path / "notes.txt", ["dear diary"])
+
+    outcome = importing(log, org, "--shift-to-now", "--rejects", str(other))
+
+    assert (outcome.code, "holds no rejected lines" in outcome.said) == (2, True)
+    assert other.read_text() == "dear diary\n"
 
 
 def test_identical_lines_are_as_many_events(org: Org, tmp_path: Path) -> None:

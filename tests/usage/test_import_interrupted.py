@@ -67,7 +67,7 @@ def until_it_waits(times: int = 1) -> None:
             tries.update(watch.execute(_WAITING).fetchall())
 
 
-def start(log: Path, org: Org) -> "subprocess.Popen[str]":
+def start(log: Path, org: Org, **env: str) -> "subprocess.Popen[str]":
     """Start the command as a process of its own on this test's servers."""
     url = urlsplit(os.environ["DATABASE_URL"])
     database = str(connection.settings_dict["NAME"])
@@ -79,6 +79,7 @@ def start(log: Path, org: Org) -> "subprocess.Popen[str]":
             **os.environ,
             "DATABASE_URL": urlunsplit(url._replace(path=f"/{database}")),
             "VALKEY_URL": settings.VALKEY_URL,
+            **env,
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -135,6 +136,40 @@ def test_batch_that_has_to_wait_too_long_is_tried_again(org: Org, log: Path) -> 
 
     assert (outcome.code, outcome.accepted, outcome.rejected) == (0, 5000, 0)
     assert counted(org) == events(org) == 5000
+
+
+def test_connections_that_are_lost_are_made_anew(org: Org, log: Path) -> None:
+    def cut(other: "psycopg.Connection[Any]") -> None:
+        until_it_waits()
+        with superuser(str(connection.settings_dict["NAME"])) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND usename = %s",
+                [connection.settings_dict["USER"]],
+            )
+        other.rollback()
+
+    with waiting_at_line(org, HELD) as other:
+        helper = threading.Thread(target=cut, args=(other,))
+        helper.start()
+        outcome = importing(log, org, "--shift-to-now")
+        helper.join()
+
+    assert (outcome.code, outcome.rejected) == (0, 0)
+    assert outcome.accepted + outcome.duplicate == 5000
+    assert counted(org) == events(org) == 5000
+
+
+def test_database_that_is_away_is_told_without_a_traceback(
+    org: Org, log: Path, tmp_path: Path
+) -> None:
+    process = start(log, org, DATABASE_URL=f"postgres://nobody@/nothing?host={tmp_path}")
+
+    _, said = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 2
+    assert said.endswith("CommandError: The database does not answer\n")
+    assert "Traceback" not in said
 
 
 def test_log_that_breaks_off_counts_what_could_be_read_and_then_the_rest(

@@ -1,11 +1,15 @@
 """The file of lines that could not be counted, made only when there is one."""
 
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from usage.importing.errors import CannotImport
+
+_OURS = re.compile(rb"\d+\t[A-Z_]+: ")
 
 
 class RejectsFile:
@@ -18,10 +22,11 @@ class RejectsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stream: BinaryIO | None = None
-        folder = path.parent
-        can_write = os.access(path, os.W_OK) if path.exists() else os.access(folder, os.W_OK)
+        can_write = os.access(path if path.exists() else path.parent, os.W_OK)
         if path.is_dir() or not can_write:
             raise CannotImport(f"Rejected lines cannot be written to {path}: use --rejects")
+        if path.is_file() and not _is_ours(path):
+            raise CannotImport(f"{path} is there and holds no rejected lines: use --rejects")
 
     def forget_older(self) -> None:
         """Remove what an earlier import of the log has left."""
@@ -59,7 +64,19 @@ def default_path(log: Path | None, source: str, *, fallback: Path) -> Path:
     """Return `<log>.rejects`; in the folder `fallback` where the log's own is read-only."""
     if log is not None:
         beside = log.with_name(f"{log.name}.rejects")
-        if os.access(beside.parent, os.W_OK):
+        if os.access(beside.parent, os.W_OK) and _somebody_may_write(beside.parent):
             return beside
-    fallback.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # then RejectsFile says so
+        fallback.mkdir(parents=True, exist_ok=True)
     return fallback / f"{source.replace(os.sep, '_')}.rejects"
+
+
+def _somebody_may_write(folder: Path) -> bool:
+    # To root every folder is writable, also one that was closed on purpose.
+    return bool(folder.stat().st_mode & 0o222)
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    return not start or _OURS.match(start) is not None

@@ -34,6 +34,8 @@ BATCH = 1000
 #: Seconds before each further try when the database does not answer.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 _LOOKED_AT = 20_000
+#: What is raised while the database does not answer.
+AWAY = (Unavailable, OperationalError, InterfaceError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ def import_log(
 
     Importing again, in part, overlapping, or after being interrupted anywhere,
     counts what was not counted yet. `on_progress` is called after every batch. Raises
-    CannotImport when it cannot start, or when the database stays away.
+    CannotImport when it cannot start, or when the database stays away, and one of
+    AWAY when it is away at the start.
     """
     _refuse_unknown(order)
     source = Source(order.org_id, order.source, order.metric, str(order.units))
@@ -247,7 +250,7 @@ def _record(org_id: str, events: list[NewUsageEvent]) -> list[Recorded]:
     while True:
         try:
             return ledger.record(org_id=org_id, events=events, now=clock.now())
-        except (Unavailable, OperationalError, InterfaceError) as error:
+        except AWAY as error:
             if not isinstance(error, Unavailable):
                 connection.close()  # it was lost: a new one is made at the next use
             pause = next(pauses, None)

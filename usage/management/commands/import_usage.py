@@ -8,13 +8,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from config.contract.hotpool import close_pool
 from usage.importing.errors import CannotImport
 from usage.importing.filters import line_filter
 from usage.importing.ids import checked, source_of
 from usage.importing.logfile import STDIN, open_log
 from usage.importing.rejects import RejectsFile, default_path
-from usage.importing.service import ImportOrder, Summary, import_log
+from usage.importing.service import AWAY, ImportOrder, Summary, import_log
 from usage.importing.units import UnitsRule
 from usage.management.commands._progress import progress
 
@@ -69,6 +68,8 @@ class Command(BaseCommand):
                 progress(self.stdout, log.name, summary, options["verbosity"]) as on_progress,
             ):
                 import_log(order, log, rejects=rejects, summary=summary, on_progress=on_progress)
+        except AWAY as error:
+            raise CommandError("The database does not answer", returncode=2) from error
         except CannotImport as error:
             if summary.run is None:
                 raise CommandError(str(error), returncode=2) from error
@@ -80,8 +81,6 @@ class Command(BaseCommand):
                 "Interrupted. Run the same command again: nothing is counted twice.",
                 returncode=130,
             ) from None
-        finally:
-            close_pool()
         self._tell(summary, started)
         if rejects.is_used:
             raise CommandError(f"Rejected lines are in {rejects.path}", returncode=1)
