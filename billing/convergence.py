@@ -88,7 +88,8 @@ def apply(fetched: Fetched, *, because: str) -> str | None:
     )
     org_id = mirror.org_id or (organization.org_id if organization else "")
     is_newer = fetched.number > mirror.fetch_applied
-    if not is_newer and mirror.org_id == org_id:
+    becomes_known = mirror.org_id != org_id
+    if not is_newer and not becomes_known:
         return org_id or None
     if is_newer:
         mirror.fetch_applied = fetched.number
@@ -101,6 +102,8 @@ def apply(fetched: Fetched, *, because: str) -> str | None:
         # Known to Stripe before it is known here (or never): linked when it is.
         logger.warning("subscription_unlinked", subscription=fetched.subscription_id)
         return None
+    if becomes_known:
+        _link_invoices(organization)
     grant_from_mirrors(org_id, because=because)
     return org_id
 
@@ -142,29 +145,19 @@ def grant_from_mirrors(org_id: str, *, because: str) -> None:
     )
 
 
-def apply_invoice(invoice: Json) -> None:
-    """Write down what is known of an invoice. Runs inside the caller's transaction."""
-    details = ((invoice.get("parent") or {}).get("subscription_details")) or {}
-    organization = _lock_organization(
-        customer_id=str(invoice["customer"]), org_id=(details.get("metadata") or {}).get("org_id")
-    )
-    if organization is None:
-        logger.warning("invoice_unlinked", invoice=invoice["id"])
-        return
-    InvoiceRef.objects.update_or_create(
-        stripe_invoice_id=invoice["id"],
-        defaults={
-            "org_id": organization.org_id,
-            "stripe_subscription_id": details.get("subscription") or "",
-            "status": invoice["status"],
-            "total": invoice["total"],
-            "amount_due": invoice["amount_due"],
-            "currency": invoice["currency"],
-            "hosted_invoice_url": invoice.get("hosted_invoice_url") or "",
-            "created_at": instant(invoice["created"]),
-            "updated_at": clock.now(),
-        },
-    )
+def lock_organization(
+    *, customer_id: str | None = None, org_id: str | None = None
+) -> Organization | None:
+    """Lock and return the organisation of a customer at Stripe; None where it is not ours."""
+    locked = Organization.objects.select_for_update()
+    found = locked.filter(stripe_customer_id=customer_id).first() if customer_id else None
+    if found is None and org_id:
+        found = locked.filter(org_id=org_id).first()
+        if found is not None and customer_id and found.stripe_customer_id != customer_id:
+            # Somebody else's customer carries this organisation's id: not ours to follow.
+            logger.error("customer_mismatch", org_id=org_id)
+            return None
+    return found
 
 
 def plan_code_of(price: Json) -> str:
@@ -268,25 +261,18 @@ def _schedule_of(gateway: Gateway, subscription: Json) -> Json | None:
 def _organization_of(fetched: Fetched) -> Organization | None:
     if fetched.subscription is None:
         known = Subscription.objects.filter(stripe_subscription_id=fetched.subscription_id).first()
-        return _lock_organization(org_id=known.org_id if known else None)
+        return lock_organization(org_id=known.org_id if known else None)
     metadata = fetched.subscription.get("metadata") or {}
-    return _lock_organization(
+    return lock_organization(
         customer_id=str(fetched.subscription["customer"]), org_id=metadata.get("org_id")
     )
 
 
-def _lock_organization(
-    *, customer_id: str | None = None, org_id: str | None = None
-) -> Organization | None:
-    locked = Organization.objects.select_for_update()
-    found = locked.filter(stripe_customer_id=customer_id).first() if customer_id else None
-    if found is None and org_id:
-        found = locked.filter(org_id=org_id).first()
-        if found is not None and customer_id and found.stripe_customer_id != customer_id:
-            # Somebody else's customer carries this organisation's id: not ours to follow.
-            logger.error("customer_mismatch", org_id=org_id)
-            return None
-    return found
+def _link_invoices(organization: Organization) -> None:
+    # Their events may have come before the sign-up that made the customer was committed.
+    InvoiceRef.objects.filter(stripe_customer_id=organization.stripe_customer_id, org_id="").update(
+        org_id=organization.org_id
+    )
 
 
 def _id(reference: Any) -> str:

@@ -121,23 +121,38 @@ class Subscription(models.Model):
 
 
 class InvoiceRef(models.Model):
-    """What is known locally of an invoice at Stripe. Amounts in minor units of `currency`."""
+    """What is known locally of an invoice at Stripe. Amounts in minor units of `currency`.
+
+    Fetches are numbered as a subscription's are; before the first is applied the
+    row holds nothing but its id. One whose customer is nobody's yet has no
+    `org_id`: it is linked when the customer becomes known.
+    """
+
+    #: Our word for a draft that was deleted at Stripe.
+    DELETED = "deleted"
 
     stripe_invoice_id = models.CharField(max_length=255, unique=True)
-    org_id = models.CharField(max_length=30)
+    org_id = models.CharField(max_length=30, blank=True)
+    stripe_customer_id = models.CharField(max_length=255, blank=True)
     stripe_subscription_id = models.CharField(max_length=255, blank=True)
-    status = models.CharField(max_length=20)
-    total = models.BigIntegerField()
-    amount_due = models.BigIntegerField()
-    currency = models.CharField(max_length=3)
+    status = models.CharField(max_length=20, blank=True)
+    total = models.BigIntegerField(default=0)
+    amount_due = models.BigIntegerField(default=0)
+    currency = models.CharField(max_length=3, blank=True)
     hosted_invoice_url = models.URLField(max_length=2048, blank=True)
-    created_at = models.DateTimeField(help_text="When Stripe made it.")
-    updated_at = models.DateTimeField()
+    created_at = models.DateTimeField(null=True, blank=True, help_text="When Stripe made it.")
+    updated_at = models.DateTimeField(null=True, blank=True)
+    fetch_requested = models.PositiveBigIntegerField(default=0)
+    fetch_applied = models.PositiveBigIntegerField(default=0)
 
     class Meta:
         indexes = [
             # Invoices of an organisation, newest first.
             models.Index(fields=["org_id", "-created_at"], name="invoice_ref_by_org"),
+            # Those waiting for their customer to become known.
+            models.Index(
+                fields=["stripe_customer_id"], condition=Q(org_id=""), name="invoice_ref_unlinked"
+            ),
         ]
 
     def __str__(self) -> str:

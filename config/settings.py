@@ -274,6 +274,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute="41"),
         "options": {"expires": 1800},
     },
+    "work-off-webhooks": {
+        "task": "webhooks.tasks.sweep",
+        "schedule": 2.0,
+        "options": {"expires": 2},
+    },
     "open-periods-early": {
         "task": "quotas.tasks.open_periods_early",
         "schedule": crontab(minute="0"),
@@ -301,6 +306,8 @@ if not STRIPE_WEBHOOK_SECRETS:
     raise ImproperlyConfigured(
         "STRIPE_WEBHOOK_SECRETS is not set: Metergate does not start without it"
     )
+#: Our account's id, where events may name it; those that name another one are ignored.
+STRIPE_ACCOUNT = env.str("STRIPE_ACCOUNT", default="")
 #: Hosts that Stripe's portal may lead back to, besides our own.
 ALLOWED_RETURN_HOSTS = env.list("ALLOWED_RETURN_HOSTS", default=[])
 #: The built-in sandbox (or another double) in place of Stripe; None means Stripe itself.

@@ -23,6 +23,7 @@ from tokens.views import (
     jwks,
 )
 from usage.views import UsageViewSet
+from webhooks.views import StripeWebhookViewSet
 
 handler400 = "config.fallbacks.bad_request"
 handler403 = "config.fallbacks.forbidden"
@@ -58,6 +59,7 @@ urlpatterns = [
     path("api/tokens/<str:family_id>", FamilyViewSet.as_view({"delete": "destroy"})),
     path(".well-known/jwks.json", jwks),
     path("api/admin/token", AdminTokenViewSet.as_view({"post": "create"})),
+    path("api/webhooks/stripe", StripeWebhookViewSet.as_view({"post": "receive"})),
     path("api/diag/smoke", views.SmokeViewSet.as_view({"get": "retrieve"})),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SwaggerView.as_view(url_name="schema"), name="docs"),

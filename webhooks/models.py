@@ -1,17 +1,38 @@
 """The inbox: every event Stripe sent, kept until its effects are committed."""
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import Q
 
 
+class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
+    """What the sweeper and the claims look for."""
+
+    def due(self, now: datetime) -> "WebhookEventQuerySet":
+        """Events to be worked on at `now` (real time): waiting, and leased by nobody."""
+        free = Q(lease_until=None) | Q(lease_until__lte=now)
+        return self.filter(free, state=WebhookEvent.State.PENDING, due_at__lte=now)
+
+
 class WebhookEvent(models.Model):
-    """One event of Stripe. Its fields are the job: nothing else needs to survive."""
+    """One event of Stripe. Its fields are the job: nothing else needs to survive.
+
+    `due_at` and `lease_until` are real time, the other instants the
+    installation's. `refused` says why an event must never be processed, however
+    often it is replayed.
+    """
 
     class State(models.TextChoices):
         PENDING = "pending", "Pending"
         PROCESSED = "processed", "Processed"
         IGNORED = "ignored", "Ignored"
         PARKED = "parked", "Parked"
+
+    class Refused(models.TextChoices):
+        NOT_AN_EVENT = "not_an_event", "Not an event"
+        LIVEMODE = "livemode", "Of the other mode"
+        ACCOUNT = "account", "Of another account"
 
     event_id = models.CharField(max_length=255, unique=True)
     type = models.CharField(max_length=100)
@@ -21,6 +42,7 @@ class WebhookEvent(models.Model):
     payload = models.JSONField(null=True, blank=True)
     correlation_id = models.CharField(max_length=128)
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    refused = models.CharField(max_length=20, choices=Refused, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     due_at = models.DateTimeField()
     lease_until = models.DateTimeField(null=True, blank=True)
@@ -29,11 +51,18 @@ class WebhookEvent(models.Model):
     received_at = models.DateTimeField()
     processed_at = models.DateTimeField(null=True, blank=True)
 
+    objects = WebhookEventQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.CheckConstraint(
                 condition=~Q(state="processed") | Q(processed_at__isnull=False),
                 name="webhook_event_processed_at",
+            ),
+            # Events are claimed by object: one without would never be.
+            models.CheckConstraint(
+                condition=~Q(state="pending") | ~Q(object_id=""),
+                name="webhook_event_pending_has_object",
             ),
         ]
         indexes = [

@@ -1,0 +1,133 @@
+"""What each type of event makes us ask Stripe. An event says which object changed, no more.
+
+A handler is told the object's id, fetches what there is to know, and returns it;
+the processor writes it down. It reads nothing out of the event: what the event
+says of the object may be old, and a replay may come after the payload was dropped.
+"""
+
+from collections.abc import Callable
+
+import structlog
+
+from billing import cards
+from billing.models import Organization, Subscription
+from billing.stripe_gateway import Gateway, StripeNotFound
+from config.contract.clients import clients
+from webhooks.found import Found, Reader
+
+logger = structlog.get_logger("metergate.webhooks")
+Handler = Callable[[Reader, str], Found]
+
+#: What we ask ourselves to look at: no events of Stripe's, worked on as if they were.
+CONVERGE_SUBSCRIPTION = "metergate.converge.subscription"
+CONVERGE_CUSTOMER = "metergate.converge.customer"
+
+
+def subscription(read: Reader, subscription_id: str) -> Found:
+    """Converge the subscription."""
+    return Found(subscriptions=(read.subscription(subscription_id),))
+
+
+def schedule(read: Reader, schedule_id: str) -> Found:
+    """Converge the subscription that the schedule manages, or managed until its release."""
+    gateway: Gateway = clients.stripe
+    try:
+        found = gateway.retrieve_schedule(schedule_id=schedule_id)
+    except StripeNotFound:
+        return Found()
+    named = found.get("subscription") or found.get("released_subscription")
+    return Found(subscriptions=read.subscriptions([named] if named else []))
+
+
+def invoice(read: Reader, invoice_id: str) -> Found:
+    """Keep what is known of the invoice, and converge the subscription it bills."""
+    found = read.invoice(invoice_id)
+    billed = [found.subscription_id] if found.subscription_id else []
+    return Found(invoices=(found,), subscriptions=read.subscriptions(billed))
+
+
+def checkout_session(read: Reader, session_id: str) -> Found:
+    """Converge the subscription that the session made; nothing else of it is believed."""
+    gateway: Gateway = clients.stripe
+    try:
+        made = gateway.retrieve_checkout_session(session_id=session_id)["subscription"]
+    except StripeNotFound:
+        return Found()
+    return Found(subscriptions=read.subscriptions([made] if made else []))
+
+
+def customer(read: Reader, customer_id: str) -> Found:
+    """See that the customer is still there.
+
+    Its name and e-mail follow ours, so there is nothing to take over. A deleted
+    one took its subscriptions along: they are asked for.
+    """
+    gateway: Gateway = clients.stripe
+    try:
+        found = gateway.retrieve_customer(customer_id=customer_id)
+    except StripeNotFound:
+        found = {"deleted": True}
+    if not found.get("deleted"):
+        return Found()
+    organization = Organization.objects.filter(stripe_customer_id=customer_id).first()
+    if organization is not None:
+        logger.error("customer_deleted", customer=customer_id, org_id=organization.org_id)
+    return Found(subscriptions=read.subscriptions(_mirrored(customer_id)))
+
+
+def all_of_customer(read: Reader, customer_id: str) -> Found:
+    """Converge every subscription of the customer, also those never heard of."""
+    gateway: Gateway = clients.stripe
+    try:
+        listed = [one["id"] for one in gateway.list_subscriptions(customer_id=customer_id)]
+    except StripeNotFound:
+        listed = []
+    return Found(subscriptions=read.subscriptions([*listed, *_mirrored(customer_id)]))
+
+
+def setup_intent(_read: Reader, setup_intent_id: str) -> Found:
+    """Charge the new card from now on."""
+    return Found(card=cards.collected_by(setup_intent_id))
+
+
+def _mirrored(customer_id: str) -> list[str]:
+    mirrors = Subscription.objects.filter(stripe_customer_id=customer_id)
+    return list(
+        mirrors.exclude(status__in=Subscription.TERMINAL).values_list(
+            "stripe_subscription_id", flat=True
+        )
+    )
+
+
+#: Types that stand here are worked on; all others are kept as ignored.
+HANDLERS: dict[str, Handler] = {
+    "checkout.session.completed": checkout_session,
+    "checkout.session.expired": checkout_session,
+    "checkout.session.async_payment_succeeded": checkout_session,
+    "checkout.session.async_payment_failed": checkout_session,
+    "customer.updated": customer,
+    "customer.deleted": customer,
+    "customer.subscription.created": subscription,
+    "customer.subscription.updated": subscription,
+    "customer.subscription.deleted": subscription,
+    "customer.subscription.paused": subscription,
+    "customer.subscription.resumed": subscription,
+    "customer.subscription.trial_will_end": subscription,
+    "customer.subscription.pending_update_applied": subscription,
+    "customer.subscription.pending_update_expired": subscription,
+    "invoice.finalized": invoice,
+    "invoice.paid": invoice,
+    "invoice.payment_failed": invoice,
+    "invoice.voided": invoice,
+    "invoice.marked_uncollectible": invoice,
+    "setup_intent.succeeded": setup_intent,
+    "subscription_schedule.created": schedule,
+    "subscription_schedule.updated": schedule,
+    "subscription_schedule.released": schedule,
+    "subscription_schedule.canceled": schedule,
+    "subscription_schedule.completed": schedule,
+    "subscription_schedule.aborted": schedule,
+    "subscription_schedule.expiring": schedule,
+    CONVERGE_SUBSCRIPTION: subscription,
+    CONVERGE_CUSTOMER: all_of_customer,
+}
