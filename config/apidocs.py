@@ -5,7 +5,11 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from tokens.authentication import StaffAuthentication, TokenAuthentication
+from tokens.authentication import (
+    StaffAuthentication,
+    TokenAuthentication,
+    TokenOrStaffAuthentication,
+)
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -24,6 +28,17 @@ class StaffScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
     target_class = StaffAuthentication
     name = "staffToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """Describe the scheme."""
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+class TokenOrStaffScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Operators' or staff tokens."""
+
+    target_class = TokenOrStaffAuthentication
+    name = "operatorOrStaffToken"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         """Describe the scheme."""

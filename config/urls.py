@@ -11,6 +11,7 @@ from billing.views import PlanViewSet, SignUpViewSet
 from config import views
 from config.apidocs import SwaggerView
 from config.fallbacks import not_found
+from quotas.staff_views import ResetViewSet
 from quotas.views import EntitlementViewSet, QuotaViewSet
 from tokens.views import (
     ActivationViewSet,
@@ -22,6 +23,7 @@ from tokens.views import (
     RevokeViewSet,
     jwks,
 )
+from usage.read_views import LedgerViewSet, VoidViewSet
 from usage.views import UsageViewSet
 from webhooks.views import StripeWebhookViewSet
 
@@ -33,8 +35,11 @@ handler500 = "config.fallbacks.server_error"
 urlpatterns = [
     # The two hot routes first: the resolver walks this list.
     path("api/quota/check", QuotaViewSet.as_view({"post": "check"})),
-    path("api/v1/usage", UsageViewSet.as_view({"post": "create"})),
+    path("api/v1/usage", UsageViewSet.as_view({"post": "create", "get": "list"})),
     path("api/v1/usage/batch", UsageViewSet.as_view({"post": "batch"})),
+    path("api/v1/usage/series", LedgerViewSet.as_view({"get": "series"})),
+    path("api/v1/usage/void", VoidViewSet.as_view({"post": "create"})),
+    path("api/admin/quotas/reset", ResetViewSet.as_view({"post": "create"})),
     path("api/me/entitlements", EntitlementViewSet.as_view({"get": "retrieve"})),
     path("api/signup", SignUpViewSet.as_view({"post": "create"})),
     path("api/plans", PlanViewSet.as_view({"get": "list"})),

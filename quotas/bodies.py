@@ -56,3 +56,36 @@ class EntitlementAnswer(Answer, omit_defaults=False):
     trial_ends_at: str | None
     scheduled_change: ScheduledChangeAnswer | None
     metrics: dict[str, MetricEntitlement]
+
+
+class ResetBody(Body):
+    """Whose quota to reset; `force` forgives what was used and needs a reason and names."""
+
+    dry_run: bool = False
+    org_ids: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=30)]], Meta(max_length=1000)
+    ] = []
+    metric: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    force: bool = False
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
+class Overwritten(Answer, omit_defaults=False):
+    """What a forced reset takes off the books of one counter."""
+
+    org_id: str
+    metric: str
+    used: int
+
+
+class ResetAnswer(Answer):
+    """`updated` counters touched now, `queued` organisations left to a worker.
+
+    `wouldForgive` only in a dry run: what the reset would take off the books.
+    """
+
+    updated: int
+    queued: int
+    period_key: str
+    dry_run: bool
+    would_forgive: list[Overwritten] | None = None

@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Min, Q, Sum
 
 from config.contract.errors import ApiError
 from config.contract.models import Installation
 from quotas import rules, snapshots
 from quotas.errors import OutsideWindow, PaymentRequired
-from quotas.models import Entitlement, UsageCounter
+from quotas.models import Adjustment, Entitlement, UsageCounter
 from quotas.periods import Period, period_at
 
 
@@ -101,24 +102,47 @@ def derive(entitlement: Entitlement, *, now: datetime) -> list[UsageCounter]:
         .filter(org_id=entitlement.org_id, closed_at=None)
         .order_by("metric", "period_start")
     )
-    access = rules.has_access(entitlement, now)
     for counter in counters:
+        derive_one(entitlement, counter, now=now)
+    return counters
+
+
+def derive_one(entitlement: Entitlement, counter: UsageCounter, *, now: datetime) -> None:
+    """Make one counter say what the entitlement and its adjustments say. Both are locked."""
+    if now < counter.period_end:
+        # An ended period keeps the limit it was counted under.
         limit = rules.limit_for(
             entitlement, counter.metric, period_start=counter.period_start, at=now
         )
-        if now < counter.period_end:
-            # An ended period keeps the limit it was counted under.
-            counter.included, counter.overage = limit.included, limit.overage
-        counter.access = access
-        counter.valid_until = rules.valid_until(
-            entitlement, period_end=counter.period_end, overage=counter.overage, at=now
-        )
-        counter.version += 1
-        counter.updated_at = now
-        counter.save(
-            update_fields=["included", "overage", "access", "valid_until", "version", "updated_at"]
-        )
-    return counters
+        counter.included, counter.overage = limit.included, limit.overage
+    counter.adjusted, expires_at = adjusted_units(counter, now=now)
+    counter.access = rules.has_access(entitlement, now)
+    until = rules.valid_until(
+        entitlement, period_end=counter.period_end, overage=counter.overage, at=now
+    )
+    counter.valid_until = min(until, expires_at) if expires_at else until
+    counter.version += 1
+    counter.updated_at = now
+    counter.save(
+        update_fields=[
+            "included",
+            "overage",
+            "adjusted",
+            "access",
+            "valid_until",
+            "version",
+            "updated_at",
+        ]
+    )
+
+
+def adjusted_units(counter: UsageCounter, *, now: datetime) -> tuple[int, datetime | None]:
+    """Return the sum of a counter's adjustments in force, and when the next of them expires."""
+    in_force = Adjustment.objects.filter(
+        org_id=counter.org_id, metric=counter.metric, period_start=counter.period_start
+    ).filter(Q(expires_at=None) | Q(expires_at__gt=now))
+    found = in_force.aggregate(total=Sum("units"), nearest=Min("expires_at"))
+    return found["total"] or 0, found["nearest"]
 
 
 def publish_open(org_id: str, *, now: datetime) -> None:

@@ -1,5 +1,6 @@
 """What an organisation may use, and what it has used in each period."""
 
+import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeBoundary, RangeOperators
 from django.db import models
@@ -194,3 +195,82 @@ class UsageCounter(models.Model):
     def remaining(self) -> int:
         """Units left, never negative."""
         return max(0, self.limit - self.used)
+
+
+class _CounterRow(models.Model):
+    """What a row that moves a counter's column has in common. Insert-only."""
+
+    org_id = models.CharField(max_length=30)
+    metric = models.CharField(max_length=64)
+    period_start = models.DateTimeField()
+    units = models.BigIntegerField()
+    reason = models.CharField(max_length=500)
+    made_by = models.CharField(max_length=100)
+    made_at = models.DateTimeField()
+
+    class Meta:
+        abstract = True
+
+
+class Adjustment(_CounterRow):
+    """Units that staff granted (or took away, negative) in one period."""
+
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(units=0), name="adjustment_not_zero"),
+        ]
+        indexes = [
+            # The rows behind one counter's `adjusted`.
+            models.Index(fields=["org_id", "metric", "period_start"], name="adjustment_by_counter"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
+        permissions = [("adjust_usagecounter", "Can grant or remove units")]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.metric} {self.units:+d}"
+
+
+class Forgiveness(_CounterRow):
+    """Units that a forced reset took off the books. The events stay."""
+
+    class Meta:
+        verbose_name_plural = "forgivenesses"
+        constraints = [
+            models.CheckConstraint(condition=Q(units__gt=0), name="forgiveness_has_units"),
+        ]
+        indexes = [
+            # The rows behind one counter's `forgiven`.
+            models.Index(
+                fields=["org_id", "metric", "period_start"], name="forgiveness_by_counter"
+            ),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.metric} {self.units} forgiven"
+
+
+class CounterRepair(models.Model):
+    """A counter that `reconcile_usage --repair` set back to what its rows say. Insert-only."""
+
+    org_id = models.CharField(max_length=30)
+    metric = models.CharField(max_length=64)
+    period_start = models.DateTimeField()
+    before = models.JSONField()
+    after = models.JSONField()
+    made_by = models.CharField(max_length=100)
+    made_at = models.DateTimeField()
+
+    class Meta:
+        triggers = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.metric} repaired"

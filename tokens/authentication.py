@@ -105,6 +105,22 @@ class StaffAuthentication(BaseAuthentication):
         return "Bearer"
 
 
+class TokenOrStaffAuthentication(BaseAuthentication):
+    """Routes that both operators and staff may call; the token's audience says which."""
+
+    def authenticate(self, request: Request) -> tuple[Any, None]:
+        """Return the caller. Raises Unauthenticated or Forbidden."""
+        of_staff = "HTTP_AUTHORIZATION" not in request.META or (
+            jwt.claimed_audience(bearer(request._request)) == settings.STAFF_AUDIENCE
+        )
+        chosen = StaffAuthentication() if of_staff else TokenAuthentication()
+        return chosen.authenticate(request)
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return what WWW-Authenticate says on a 401."""
+        return "Bearer"
+
+
 def _staff_by_token(token: str) -> Any:
     claims = jwt.read(token, audience=settings.STAFF_AUDIENCE, now=clock.real_now())
     kind, _, pk = claims["sub"].partition(":")

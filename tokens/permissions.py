@@ -25,6 +25,28 @@ def needs_scope(*any_of: str) -> type[BasePermission]:
     return NeedsScope
 
 
+def needs_scope_or_staff(scope: str, permission: str) -> type[BasePermission]:
+    """Return a permission class for routes of both operators and staff. Raises Forbidden."""
+
+    class NeedsScopeOrStaff(BasePermission):
+        def has_permission(self, request: Request, view: Any) -> bool:
+            if isinstance(request.user, StaffPrincipal):
+                if not request.user.user.has_perm(permission):
+                    raise Forbidden
+                return True
+            require_scope(caller_of(request), scope)
+            return True
+
+    return NeedsScopeOrStaff
+
+
+def acts_for(request: Request, org_id: str) -> str:
+    """Return `org_id` where the caller may act for it; staff may for every organisation."""
+    if isinstance(request.user, StaffPrincipal):
+        return org_id
+    return acting_for(request._request, caller_of(request), org_id).org_id
+
+
 def require_scope(principal: Principal, *any_of: str) -> None:
     """Raise Forbidden unless the caller holds one of the scopes."""
     if principal.scopes.isdisjoint(any_of):

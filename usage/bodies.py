@@ -1,6 +1,6 @@
 """What the usage routes take and answer."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -89,3 +89,65 @@ class BatchAnswer(Answer, omit_defaults=False):
     duplicates: int
     rejected: int
     results: list[EventResult]
+
+
+class VoidBody(Body):
+    """The event to take back, and why."""
+
+    org_id: OrgId
+    request_id: RequestId = msgspec.field(name="request_id")
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class EventsQuery(Body):
+    """Which events; instants are RFC 3339, `from` inclusive, `to` exclusive."""
+
+    metric: MetricCode | None = None
+    start: Instant | None = msgspec.field(name="from", default=None)
+    end: Instant | None = msgspec.field(name="to", default=None)
+    request_id: RequestId | None = msgspec.field(name="requestId", default=None)
+    cursor: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class EventAnswer(Answer):
+    """One event of the ledger. The two void fields only where it was taken back."""
+
+    request_id: str = msgspec.field(name="request_id")
+    metric: str
+    value: int
+    occurred_at: str
+    counted_at: str
+    recorded_at: str
+    period_key: str
+    voided_at: str | None = None
+    void_reason: str | None = None
+
+
+class EventsAnswer(Answer, omit_defaults=False):
+    """A page of events, newest first."""
+
+    events: list[EventAnswer]
+    next_cursor: str | None
+
+
+class SeriesQuery(Body):
+    """Which metric, from when to when (default: this period so far), by hour or day."""
+
+    metric: MetricCode
+    start: Instant | None = msgspec.field(name="from", default=None)
+    end: Instant | None = msgspec.field(name="to", default=None)
+    by: Literal["hour", "day"] = "day"
+
+
+class PointAnswer(Answer, omit_defaults=False):
+    """Units used from `at` on."""
+
+    at: str
+    used: int
+
+
+class SeriesAnswer(Answer):
+    """One point for each hour or day, empty ones included."""
+
+    points: list[PointAnswer]

@@ -13,13 +13,6 @@ class RequestIdConflict(ApiError):
         )
 
 
-class PeriodClosed(ApiError):
-    """The period of the event takes no more changes."""
-
-    def __init__(self) -> None:
-        super().__init__("PERIOD_CLOSED", "The period is closed", 409)
-
-
 class EventSettled(ApiError):
     """The event was counted before a reset that forgave it."""
 

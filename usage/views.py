@@ -2,15 +2,15 @@
 
 import msgspec
 from django.http import HttpResponse
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from config.contract import clock
 from config.contract.bodies import parse
 from config.contract.openapi import documented
 from config.contract.responses import success
-from config.contract.views import ContractViewSet, http
+from config.contract.views import http
 from tokens import scopes
-from tokens.authentication import TokenAuthentication
 from tokens.permissions import acting_for, caller_of, needs_scope
 from tokens.throttles import HotThrottle
 from usage.bodies import (
@@ -22,6 +22,7 @@ from usage.bodies import (
     UsageBody,
 )
 from usage.ledger import Recorded
+from usage.read_views import LedgerViewSet
 from usage.services import record_batch, record_usage
 
 BATCH_CAP = 1024 * 1024
@@ -34,12 +35,17 @@ _EVENT = {
 _LEFT = {"periodKey": "2026-11", "used": 1, "remaining": 9999}
 
 
-class UsageViewSet(ContractViewSet):
-    """POST /api/v1/usage and /api/v1/usage/batch."""
+_MAY_WRITE = needs_scope(scopes.USAGE_WRITE)()
 
-    authentication_classes = [TokenAuthentication]
-    permission_classes = [needs_scope(scopes.USAGE_WRITE)]
+
+class UsageViewSet(LedgerViewSet):
+    """POST /api/v1/usage and /api/v1/usage/batch, beside the reads of the same paths."""
+
     throttle_classes = [HotThrottle]
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Return what the action asks for; made once, since this is a hot route."""
+        return [_MAY_WRITE] if self.action in ("create", "batch") else super().get_permissions()
 
     @documented(
         summary="Record one use",

@@ -7,9 +7,10 @@ from django.db.models import F
 
 from config.contract.errors import NotFound
 from quotas import snapshots
+from quotas.corrections import PeriodClosed, is_closed
 from quotas.counters import installation_epoch
 from quotas.models import UsageCounter
-from usage.errors import EventSettled, PeriodClosed
+from usage.errors import EventSettled
 from usage.models import UsageEvent, UsageVoid
 
 
@@ -32,7 +33,7 @@ def void_event(
         held = UsageVoid.objects.filter(org_id=org_id, request_id=request_id).first()
         if held is not None:
             return held
-        if counter.closed_at is not None:
+        if is_closed(counter, now=now):
             raise PeriodClosed
         if event.counter_version <= counter.forgiven_version:
             raise EventSettled

@@ -1,0 +1,111 @@
+"""What staff may change of a counter: by rows of their own, never by the number.
+
+`adjusted` is the sum of the adjustments in force, `forgiven` of the resets. No
+webhook touches either: `grant` writes `included` and nothing else.
+"""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from config.contract.errors import ApiError, NotFound, ValidationFailed
+from quotas import counters, rules, snapshots
+from quotas.models import Adjustment, Entitlement, Forgiveness, UsageCounter
+
+
+class PeriodClosed(ApiError):
+    """The period takes no more changes."""
+
+    def __init__(self) -> None:
+        super().__init__("PERIOD_CLOSED", "The period is closed", 409)
+
+
+def adjust(
+    *,
+    org_id: str,
+    metric: str,
+    units: int,
+    reason: str,
+    who: str,
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> UsageCounter:
+    """Grant units in the current period (or take some away, negative), until `expires_at`.
+
+    Returns the counter as it left it. Raises ValidationFailed, NotFound where
+    nothing was ever granted.
+    """
+    if not units or abs(units) > 2**53:
+        raise ValidationFailed({"units": ["Expected a number of units other than 0"]})
+    if expires_at is not None and expires_at <= now:
+        raise ValidationFailed({"expiresAt": ["Must be ahead"]})
+    counters.open_periods(org_id=org_id, wanted=[(metric, now)], now=now)
+    with transaction.atomic():
+        entitlement, counter = _locked_current(org_id, metric, now)
+        Adjustment.objects.create(
+            org_id=org_id,
+            metric=metric,
+            period_start=counter.period_start,
+            units=units,
+            reason=reason,
+            made_by=who,
+            made_at=now,
+            expires_at=expires_at,
+        )
+        counters.derive_one(entitlement, counter, now=now)
+    _publish(counter)
+    return counter
+
+
+def forgive(
+    *, org_id: str, metric: str, reason: str, who: str, now: datetime
+) -> Forgiveness | None:
+    """Take all units used in the current period off the books; None where none were.
+
+    The events counted so far are settled: they can no longer be voided.
+    """
+    with transaction.atomic():
+        _, counter = _locked_current(org_id, metric, now)
+        if not counter.used:
+            return None
+        row = Forgiveness.objects.create(
+            org_id=org_id,
+            metric=metric,
+            period_start=counter.period_start,
+            units=counter.used,
+            reason=reason,
+            made_by=who,
+            made_at=now,
+        )
+        counter.forgiven = counter.counted
+        counter.version += 1
+        # Events up to the version before this one are settled.
+        counter.forgiven_version = counter.version
+        counter.updated_at = now
+        counter.save(update_fields=["forgiven", "forgiven_version", "version", "updated_at"])
+    _publish(counter)
+    return row
+
+
+def is_closed(counter: UsageCounter, *, now: datetime) -> bool:
+    """Tell whether a period takes no more changes. It is so by the clock, job or no job."""
+    return counter.closed_at is not None or now >= counter.period_end + rules.late_grace(
+        counter.overage
+    )
+
+
+def _locked_current(org_id: str, metric: str, now: datetime) -> tuple[Entitlement, UsageCounter]:
+    entitlement = Entitlement.objects.select_for_update().filter(org_id=org_id).first()
+    counter = (
+        UsageCounter.objects.select_for_update()
+        .filter(org_id=org_id, metric=metric, period_start__lte=now, period_end__gt=now)
+        .first()
+    )
+    if entitlement is None or counter is None:
+        raise NotFound
+    return entitlement, counter
+
+
+def _publish(counter: UsageCounter) -> None:
+    epoch = counters.installation_epoch()
+    snapshots.publish(counter.org_id, [snapshots.of_row(counter, epoch)])
