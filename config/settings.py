@@ -242,7 +242,8 @@ CELERY_TASK_TIME_LIMIT = 120
 CELERY_TASK_SOFT_TIME_LIMIT = 100
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 300,
-    "socket_timeout": 2,
+    # A request rings and goes on: no broker, dead or hanging, may hold it up.
+    "socket_timeout": 0.25 if PROCESS_ROLE == "web" else 2,
     "socket_connect_timeout": 0.25,
     "max_retries": 0,
 }

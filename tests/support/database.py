@@ -118,6 +118,7 @@ TransactionTestCase._fixture_teardown = _clean  # type: ignore[attr-defined]
 @pytest.fixture(autouse=True)
 def _fresh_process_state() -> None:
     """Forget what a process remembers between requests."""
+    from config.contract import doorbell
     from quotas import catalogue, check
     from tokens.cors import forget_domains
     from tokens.throttles import _local_limiter, _shared_limiter
@@ -125,6 +126,7 @@ def _fresh_process_state() -> None:
     redis.Redis.from_url(settings.VALKEY_URL).flushdb()
     clients.register("copy", clients._makers["copy"])
     clock.forget_offset()
+    doorbell._silent_until = float("-inf")
     check._confirmed.clear()
     forget_domains()
     catalogue._known = frozenset()
