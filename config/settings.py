@@ -280,10 +280,15 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 2.0,
         "options": {"expires": 2},
     },
-    "open-periods-early": {
-        "task": "quotas.tasks.open_periods_early",
+    "roll-periods-over": {
+        "task": "quotas.tasks.roll_periods_over",
         "schedule": crontab(minute="0"),
         "options": {"expires": 1800},
+    },
+    "sample-counters": {
+        "task": "usage.tasks.sample_counters",
+        "schedule": 60.0,
+        "options": {"expires": 60},
     },
     "forget-expired-tokens": {
         "task": "tokens.tasks.forget_expired",
@@ -357,6 +362,8 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 #: Five failures of one name from one address, at the page or the API, and both are shut to it.
 AXES_HANDLER = "config.backoffice.lockout.LockoutHandler"
 AXES_FAILURE_LIMIT = 5

@@ -4,11 +4,11 @@ Lock order: the entitlement, then its counters by (metric, period). Nobody talks
 to Valkey while holding either: publishing happens after commit.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Min, Q, Sum
+from django.db.models import Min, Q, QuerySet, Sum
 
 from config.contract.errors import ApiError
 from config.contract.models import Installation
@@ -151,7 +151,7 @@ def publish_open(org_id: str, *, now: datetime) -> None:
     snapshots.publish(org_id, (snapshots.of_row(row, epoch) for row in current(org_id, now=now)))
 
 
-def current(org_id: str, *, now: datetime) -> Iterable[UsageCounter]:
+def current(org_id: str, *, now: datetime) -> QuerySet[UsageCounter]:
     """Return the counters whose period contains `now`."""
     return UsageCounter.objects.filter(
         org_id=org_id, period_start__lte=now, period_end__gt=now

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from config.contract import clock
 from quotas.resets import ResetAsked, reset
-from quotas.rollover import open_early
+from quotas.rollover import roll_over
 
 
 @shared_task
@@ -15,6 +15,7 @@ def reset_all(metric: str) -> None:
 
 
 @shared_task
-def open_periods_early() -> None:
-    """Open the current periods of everyone who has none yet. Nothing depends on it."""
-    open_early(now=clock.now())
+def roll_periods_over() -> None:
+    """Open, derive and close periods ahead of the first touch. Nothing depends on it."""
+    for _ in roll_over(now=clock.now()):
+        pass

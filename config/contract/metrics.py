@@ -15,6 +15,10 @@ COPY_FAILURES = Counter(
     "metergate_copy_failures_total", "Reads or publishes that Valkey did not answer.", ["what"]
 )
 
+DRIFT = Counter(
+    "metergate_counter_drift_total", "Counters found to differ from their rows.", ["what"]
+)
+
 
 def observe_request(route: str, method: str, status: int, seconds: float) -> None:
     """Count one answered request and the seconds it took."""
