@@ -64,7 +64,7 @@ def sign_up(*, asked: SignUpBody, key: str | None) -> SignedUp:
     name, email = _checked(asked)
     real_now = clock.real_now()
     begun = idempotency.begin(
-        scope=f"sign_up:{hashlib.sha256(email.lower().encode()).hexdigest()[:40]}",
+        scope=key_scope(email),
         key=key,
         body=[name, email.lower(), asked.checkout],
         start=lambda: operations.start(
@@ -133,6 +133,11 @@ def give_up(begun: idempotency.Begun, *, error: str, refusal: ApiError | None = 
             operations.finish(held, result={}, now=clock.real_now(), failed=True)
             if refusal is not None:
                 idempotency.keep_refusal(begun.key, refusal)
+
+
+def key_scope(email: str) -> str:
+    """Return what Idempotency-Keys of sign-ups are scoped by: route and normalised address."""
+    return f"sign_up:{hashlib.sha256(email.lower().encode()).hexdigest()[:40]}"
 
 
 def owners_code(operation: Operation) -> str:

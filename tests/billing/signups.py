@@ -4,10 +4,12 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.http import HttpResponse
 from django.test import Client
 
 from billing.models import IdempotencyKey, Operation, Organization, Subscription
+from config.celery import app
 from quotas.models import Entitlement, UsageCounter
 from tests.sandbox.server import Control
 from tokens.models import ActivationCode, OrgAccess
@@ -71,3 +73,10 @@ def age_keys(by: timedelta) -> None:
     """Let Idempotency-Keys have been made earlier."""
     for key in IdempotencyKey.objects.all():
         IdempotencyKey.objects.filter(pk=key.pk).update(created_at=key.created_at - by)
+
+
+def away_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the broker be where nobody listens."""
+    monkeypatch.setitem(app.conf, "broker_write_url", "redis+socket:///nowhere/valkey.sock")
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
+    monkeypatch.setattr(app, "_pool", None)

@@ -5,7 +5,6 @@ import logging
 from typing import Any
 
 import pytest
-import redis
 from django.test import Client
 from pytest_django import Settings
 
@@ -23,6 +22,7 @@ from tests.billing.signups import (
     NOTHING,
     ONE,
     at_stripe,
+    away_broker,
     sign_up,
     the_subscription,
     visible,
@@ -201,22 +201,17 @@ def test_neither_the_address_nor_the_code_is_logged(caplog: pytest.LogCaptureFix
 
 
 def test_a_sign_up_needs_neither_the_copy_nor_the_broker(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from config.celery import app
-
-    monkeypatch.setattr(app.conf, "broker_url", "redis+socket:///nowhere/valkey.sock")
-    monkeypatch.setattr(app, "_pool", None)
-    _break_the_copy(monkeypatch)
+    away_broker(monkeypatch)
+    monkeypatch.setitem(clients._made, "copy", OrgCopy("unix:///nowhere/valkey.sock"))
 
     answer = data(sign_up())
 
+    logged = {record.msg["event"] for record in caplog.records if isinstance(record.msg, dict)}
+    assert {"doorbell_silent", "copy_failed"} <= logged
     assert visible() == ONE
     assert answer["activationCode"]
-
-
-def _break_the_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(clients._made, "copy", OrgCopy("unix:///nowhere/valkey.sock"))
 
 
 def _activate(code: str) -> Any:
