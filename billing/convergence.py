@@ -18,6 +18,7 @@ from billing.models import InvoiceRef, Organization, Plan, Subscription
 from billing.stripe_gateway import Gateway, StripeNotFound
 from config.contract import clock
 from config.contract.clients import clients
+from config.contract.errors import ApiError
 from quotas.models import Status
 from quotas.services import ScheduledChange, grant
 from tokens import access
@@ -26,8 +27,12 @@ logger = structlog.get_logger("metergate.convergence")
 Json = dict[str, Any]
 
 
-class UnknownPrice(Exception):
-    """A subscription is on a price that no plan of the catalogue has."""
+class UnknownPrice(ApiError):
+    """A subscription is on a price that no plan of the catalogue has (502)."""
+
+    def __init__(self, price_or_subscription: str) -> None:
+        super().__init__("STRIPE_ERROR", "The subscription is on a price of no plan", 502)
+        logger.error("price_unknown", of=price_or_subscription)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +206,12 @@ def _write(mirror: Subscription, fetched: Fetched) -> None:
     was = mirror.status
     mirror.stripe_customer_id = str(subscription["customer"])
     mirror.status = subscription["status"]
-    mirror.plan_code = plan_code_of(item["price"])
+    try:
+        mirror.plan_code = plan_code_of(item["price"])
+    except UnknownPrice:
+        # What is over is over, whatever it was: access must end. The last known plan stays.
+        if mirror.status not in Subscription.TERMINAL:
+            raise
     mirror.stripe_item_id = item["id"]
     mirror.stripe_schedule_id = _id(subscription.get("schedule"))
     mirror.current_period_start = instant(item["current_period_start"])

@@ -57,6 +57,12 @@ def go_on(operation: Operation, *, now: datetime) -> None:
     operation.save(update_fields=["state", "result", "finished_at", "lease_until", "attempts"])
 
 
+def note(operation: Operation, **facts: Any) -> None:
+    """Write down, for whoever goes on with it, what was done on the way. No secret."""
+    operation.request = {**operation.request, **facts}
+    operation.save(update_fields=["request"])
+
+
 def wait(operation: Operation, *, now: datetime) -> None:
     """Let an unfinished operation rest for the length of a lease."""
     Operation.objects.filter(pk=operation.pk, state=Operation.State.STARTED).update(

@@ -1,7 +1,7 @@
 """Invoices, cards and Stripe's own pages."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -53,11 +53,16 @@ def start_setup(*, org_id: str) -> str:
     return secret
 
 
-def open_portal(*, org_id: str, return_url: str | None) -> str:
-    """Return the URL of Stripe's portal for the organisation.
+def open_portal(
+    *,
+    org_id: str,
+    return_url: str | None,
+    flow: Literal["payment_method_update"] | None = None,
+) -> str:
+    """Return the URL of Stripe's portal for the organisation; `flow` leads to one page of it.
 
     `return_url` must be https on a host of ALLOWED_RETURN_HOSTS (or this
-    installation's own). Raises ValidationFailed.
+    installation's own). Raises ValidationFailed, NotFound.
     """
     organization = standing.organization(org_id)
     back = _checked(return_url) if return_url is not None else settings.PUBLIC_URL
@@ -68,7 +73,7 @@ def open_portal(*, org_id: str, return_url: str | None) -> str:
             return_url=back,
             configuration_id=_configuration(gateway),
             idempotency_key=f"portal:{uuid7()}",
-            flow=None,
+            flow=flow,
         )
     url: str = session["url"]
     return url

@@ -1,5 +1,7 @@
 """What runs after the answer."""
 
+import time
+
 import structlog
 from celery import shared_task
 
@@ -11,6 +13,8 @@ from config.contract.errors import ApiError
 
 logger = structlog.get_logger("metergate.billing")
 _AT_ONCE = 100
+#: Seconds that one sweep may begin new work for, well inside a task's time limit.
+_SWEEP_SECONDS = 60.0
 
 
 @shared_task
@@ -22,21 +26,34 @@ def mail_owner(operation_pk: int) -> None:
 @shared_task
 def finish_changes() -> None:
     """Carry through the plan changes that a crash or a lost answer left unfinished."""
-    now = clock.real_now()
     left = (
-        Operation.objects.filter(state=Operation.State.STARTED, lease_until__lte=now)
+        Operation.objects.filter(state=Operation.State.STARTED, lease_until__lte=clock.real_now())
         .exclude(kind=Operation.Kind.SIGN_UP)
         .order_by("lease_until")[:_AT_ONCE]
     )
+    end = time.monotonic() + _SWEEP_SECONDS
     for operation in left:
+        if time.monotonic() > end:
+            break
+        # Looked at anew for each: a lease counted from the first would be over at the last.
+        now = clock.real_now()
         if not operations.take_over(operation, now=now):
+            continue
+        if engine.is_too_old(operation, now=now):
+            engine.give_up(operation)
             continue
         try:
             engine.carry_on(operation)
-        except ApiError as error:
-            # Its lease was given back, but Stripe gets a minute before the next try.
+        except Exception as error:  # noqa: BLE001 - one that fails must not keep the others waiting
+            # Its lease was given back, but it gets a minute before the next try.
             operations.wait(operation, now=clock.real_now())
-            logger.warning("change_waits", operation=str(operation.uuid), code=error.code)
+            # What Stripe answered is logged by the gateway; anything else is a fault of ours.
+            logger.warning(
+                "change_waits",
+                operation=str(operation.uuid),
+                error=type(error).__name__,
+                exc_info=not isinstance(error, ApiError),
+            )
 
 
 @shared_task

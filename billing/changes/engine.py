@@ -7,25 +7,27 @@
 
 A crash anywhere leaves the row. Whoever comes next (the client's retry, another
 change, the completer) carries it through under the same keys, so Stripe does
-each step once.
+each step once. docs/plan-changes.md has the whole of it.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from billing import convergence, idempotency, operations
 from billing.changes.errors import PlanChangeInProgress
 from billing.convergence import Fetched
 from billing.models import IdempotencyKey, Operation
-from billing.stripe_gateway import StripeFailed
+from billing.stripe_gateway import StripeFailed, StripeRefused
 from config.contract import clock
-from config.contract.errors import ApiError
+from config.contract.errors import ApiError, Unavailable
 
 logger = structlog.get_logger("metergate.changes")
 Json = dict[str, Any]
@@ -36,6 +38,8 @@ _POLL_SECONDS = 0.1
 #: One waiter per process: the others are told to come back, so that waiting
 #: never takes the threads that answer quota checks.
 _waiting = threading.BoundedSemaphore(1)
+#: Stripe keeps an answer under its key for a day. What is older may not be asked again.
+GIVE_UP_AFTER = timedelta(hours=23)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,55 +63,74 @@ class Answer:
     replayed: bool
 
 
-def run(*, kind: str, org_id: str, request: Json, body: Any, key: str | None) -> Answer:
+def run(
+    *, kind: str, org_id: str, request: Callable[[], Json], body: Any, key: str | None
+) -> Answer:
     """Carry a change through, once per Idempotency-Key.
 
-    `request` is what the work needs and is stored; it holds no secret. Raises
-    PlanChangeInProgress, the refusals of the work, and the gateway's errors.
+    `request` returns what the work needs, to be stored; it holds no secret. It is
+    called only where the key was not answered before, and what it raises leaves
+    nothing behind. Raises PlanChangeInProgress, the refusals of the work, and the
+    gateway's errors.
     """
     begun = _begin(kind=kind, org_id=org_id, request=request, body=body, key=key)
     if begun.replay is not None:
-        return Answer(_stored(begun.replay), replayed=True)
+        return Answer(idempotency.kept(begun.replay), replayed=True)
     return Answer(_carry_through(begun), replayed=False)
 
 
 def carry_on(operation: Operation) -> None:
     """Carry an unfinished change of somebody else through. Its lease is the caller's.
 
-    A refusal is written down as its outcome; undecided errors are raised.
+    A refusal closes it. Raises only what leaves it unfinished.
     """
     key = IdempotencyKey.objects.filter(operation=operation).first()
     try:
         _carry_through(idempotency.Begun(operation, key))
     except ApiError as error:
-        if not _is_decided(error):
+        if may_pass(error):
             raise
 
 
+def give_up(operation: Operation) -> None:
+    """Close a change that could not be finished in a day. What Stripe has of it is converged."""
+    logger.error("change_given_up", operation=str(operation.uuid), kind=operation.kind)
+    _close(idempotency.Begun(operation, None), error="given_up")
+
+
+def is_too_old(operation: Operation, *, now: datetime) -> bool:
+    """Tell whether a change may not be asked of Stripe again. `now` is real time."""
+    return operation.created_at < now - GIVE_UP_AFTER
+
+
+def may_pass(error: ApiError) -> bool:
+    """Tell whether the same request may do better later: Stripe was away, busy or broken."""
+    return isinstance(error, Unavailable | StripeFailed)
+
+
 def _begin(
-    *, kind: str, org_id: str, request: Json, body: Any, key: str | None
+    *, kind: str, org_id: str, request: Callable[[], Json], body: Any, key: str | None
 ) -> idempotency.Begun:
     deadline = time.monotonic() + WAIT_SECONDS
     waits = False
     try:
         while True:
-            now = clock.real_now()
             try:
                 return idempotency.begin(
                     scope=f"{kind}:{org_id}",
                     key=key,
                     body=body,
                     start=lambda: operations.start(
-                        kind=kind, org_id=org_id, request=request, now=clock.real_now()
+                        kind=kind, org_id=org_id, request=request(), now=clock.real_now()
                     ),
-                    now=now,
+                    now=clock.real_now(),
                 )
             except IntegrityError:
                 # operation_one_change_at_a_time: nothing of ours was written.
                 other = _unfinished(org_id)
-            if other is None:
-                continue
-            if operations.take_over(other, now=now):
+            if other is None and time.monotonic() < deadline:
+                continue  # it was finished just now
+            if other is not None and operations.take_over(other, now=clock.real_now()):
                 logger.info("change_taken_over", operation=str(other.uuid))
                 carry_on(other)
                 continue
@@ -115,6 +138,7 @@ def _begin(
                 waits = _waiting.acquire(blocking=False)
             if not waits or time.monotonic() > deadline:
                 raise PlanChangeInProgress
+            connections.close_all()  # who waits holds nothing that others may need
             time.sleep(_POLL_SECONDS)
     finally:
         if waits:
@@ -135,14 +159,19 @@ def _carry_through(begun: idempotency.Begun) -> Json:
         work = WORKERS[operation.kind](operation)
         return _finish(begun, work)
     except ApiError as error:
-        if _is_decided(error):
-            _refuse(begun, error)
-        else:
+        if may_pass(error):
             if isinstance(error, StripeFailed):
                 # Stripe keeps a 500 under its key for a day: ask under new ones,
                 # after the work has looked whether the old ones took effect.
                 operations.renew_keys(operation)
             idempotency.let_go(begun, error=error.code, now=clock.real_now())
+        else:
+            _close(begun, error=error.code, refusal=error)
+        raise
+    except Exception as error:
+        # Ours or the database's fault. The row stays; nobody need wait for its lease.
+        with suppress(DatabaseError):
+            idempotency.let_go(begun, error=type(error).__name__, now=clock.real_now())
         raise
 
 
@@ -153,43 +182,29 @@ def _finish(begun: idempotency.Begun, work: Work) -> Json:
             if work.fetched is not None:
                 convergence.apply(work.fetched, because=f"{operation.kind} {operation.uuid}")
             operations.finish(operation, result=work.result(), now=clock.real_now())
+        if operation.state != Operation.State.DONE:
+            raise Unavailable  # closed by another while we worked: a retry looks again
         result: Json = operation.result or {}
         idempotency.keep(begun.key, status=200, response=result)
     return result
 
 
-def _refuse(begun: idempotency.Begun, error: ApiError) -> None:
+def _close(begun: idempotency.Begun, *, error: str, refusal: ApiError | None = None) -> None:
+    """Close a change that will not be made.
+
+    A decided refusal is remembered for its key. Otherwise the retry with the key
+    opens the operation again, and asks Stripe under new keys where it may have
+    kept something under the old ones.
+    """
+    decided = refusal is not None and idempotency.is_decided(refusal)
     with transaction.atomic():
         operation = Operation.objects.select_for_update().get(pk=begun.operation.pk)
-        if operation.state == Operation.State.STARTED:
-            operation.error = error.code
-            operation.save(update_fields=["error"])
-            operations.finish(operation, result={}, now=clock.real_now(), failed=True)
-        idempotency.keep(
-            begun.key,
-            status=error.status,
-            response={
-                "code": error.code,
-                "message": error.message,
-                # A page to authenticate on is good for its one customer only.
-                "details": {k: v for k, v in (error.details or {}).items() if k != "url"} or None,
-            },
-        )
-
-
-def _stored(replay: IdempotencyKey) -> Json:
-    answer: Json = replay.response or {}
-    if replay.status == 200:
-        return answer
-    raise ApiError(
-        answer["code"],
-        answer["message"],
-        replay.status or 409,
-        answer.get("details"),
-        headers={"Idempotent-Replayed": "true"},
-    )
-
-
-def _is_decided(error: ApiError) -> bool:
-    """Tell whether a refusal is final: 402 and 409, but for *try again* ones."""
-    return error.status in (402, 409) and "Retry-After" not in error.headers
+        if operation.state != Operation.State.STARTED:
+            return
+        operation.error = error
+        if refusal is None or isinstance(refusal, StripeRefused):
+            operation.key_generation += 1
+        operation.save(update_fields=["error", "key_generation"])
+        operations.finish(operation, result={}, now=clock.real_now(), failed=True)
+        if refusal is not None and decided:
+            idempotency.keep_refusal(begun.key, refusal)

@@ -1,17 +1,21 @@
 """What a change would cost, and what it would do to the quota. Writes nothing."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
-from billing import catalogue, convergence, prices
-from billing.changes import standing
-from billing.stripe_gateway import Gateway
+from billing import catalogue, convergence
+from billing.changes import sight, standing, upgrades
+from billing.changes.errors import PlanChangeConflict
+from billing.changes.payment import selling
+from billing.models import Plan
+from billing.stripe_gateway import Gateway, StripeNotFound
 from config.contract import clock
 from config.contract.bodies import rfc3339
 from config.contract.clients import clients
 from quotas.models import Status
 from quotas.queries import HEADLINE_METRIC
-from quotas.rules import allowance
+from quotas.rules import NOTHING
 
 Proration = Literal["always_invoice", "create_prorations", "none"]
 Json = dict[str, Any]
@@ -32,43 +36,58 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
     """Ask Stripe what moving to `plan_code` now would bill.
 
     `amount` is what is due now under `always_invoice`, and what the change adds
-    to the next invoice otherwise. A trial would end. Raises PlanChangeConflict,
-    ValidationFailed for an unknown plan, and the gateway's errors.
+    to the next invoice otherwise. A trial would end. The plan one is on costs
+    nothing. Raises PlanChangeConflict, ValidationFailed for an unknown plan, and
+    the gateway's errors.
     """
     wanted = standing.plan(plan_code, field="planCode")
     mirror = standing.live(org_id)
     gateway: Gateway = clients.stripe
+    now = clock.now()
     with gateway.session():
-        subscription = gateway.retrieve_subscription(subscription_id=mirror.stripe_subscription_id)
+        subscription = _running(gateway, mirror.stripe_subscription_id)
+        item = convergence.plan_item(subscription)
+        asked = {"prorationDate": None, "askedAt": int(now.timestamp())}
+        date = upgrades.proration_date(item, asked)
         trialing = subscription["status"] == Status.TRIALING
-        date = int(clock.now().timestamp())
-        invoice = gateway.preview_change(
-            subscription_id=subscription["id"],
-            item_id=convergence.plan_item(subscription)["id"],
-            price_id=prices.price_id(wanted),
-            proration=proration,
-            proration_date=None if trialing or proration == "none" else date,
-            end_trial=trialing,
-        )
-    lines = [_line(line) for line in invoice["lines"]["data"]]
-    if proration == "always_invoice" or trialing:
-        amount = invoice["amount_due"]
-    else:
-        lines = [line for line in lines if line["proration"]]
-        amount = sum(line["amount"] for line in lines)
-    held = standing.quota(org_id, now=clock.now())
-    included = catalogue.allowances_of(wanted).get(HEADLINE_METRIC, allowance(None, ""))
-    return Preview(
-        amount=amount,
-        currency=invoice["currency"],
-        proration_date=date,
-        items=lines,
-        quota={
-            "includedUnits": included.included,
-            "used": held["used"],
-            "remaining": max(0, included.included - held["used"]),
-        },
-    )
+        if sight.plan_of(subscription).code == wanted.code:
+            amount, lines = 0, []
+            currency = wanted.currency
+        else:
+            with selling(wanted) as price_id:
+                invoice = gateway.preview_change(
+                    subscription_id=subscription["id"],
+                    item_id=item["id"],
+                    price_id=price_id,
+                    proration=proration,
+                    proration_date=None if trialing or proration == "none" else date,
+                    end_trial=trialing,
+                )
+            bills_now = proration == "always_invoice" or trialing
+            lines = [_line(line) for line in invoice["lines"]["data"]]
+            if not bills_now:
+                # The rest of that invoice would be billed anyway.
+                lines = [line for line in lines if line["proration"]]
+            amount = invoice["amount_due"] if bills_now else sum(line["amount"] for line in lines)
+            currency = invoice["currency"]
+    return Preview(amount, currency, date, lines, _quota(org_id, wanted, now=now))
+
+
+def _running(gateway: Gateway, subscription_id: str) -> Json:
+    try:
+        subscription = gateway.retrieve_subscription(subscription_id=subscription_id)
+    except StripeNotFound:
+        subscription = None
+    if subscription is None or subscription["status"] not in standing.LIVE:
+        raise PlanChangeConflict("There is no running subscription to change")
+    return subscription
+
+
+def _quota(org_id: str, wanted: Plan, *, now: datetime) -> Json:
+    plan = catalogue.allowances_of(wanted).get(HEADLINE_METRIC, NOTHING)
+    included = max(0, plan.included + standing.granted_by_staff(org_id, now=now))
+    used: int = standing.quota(org_id, now=now)["used"]
+    return {"includedUnits": included, "used": used, "remaining": max(0, included - used)}
 
 
 def _line(line: Json) -> Json:

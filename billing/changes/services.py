@@ -1,10 +1,13 @@
-"""The verbs of plan changes, the same for every door."""
+"""The verbs of plan changes, the same for every door.
+
+Every state is looked at by the work, not here: a repeat of a request that was
+answered gets that answer, whatever has become of the subscription since.
+"""
 
 from typing import Literal
 
 from billing.changes import engine, standing, steps
-from billing.changes.engine import Answer
-from billing.changes.errors import PlanChangeConflict, PreviewStale
+from billing.changes.engine import Answer, Json
 from billing.models import Operation
 from config.contract import clock
 
@@ -27,25 +30,21 @@ def upgrade(
     PlanChangeConflict for a cheaper plan, CardDeclined (402, the old plan
     stays). Already on it: answered without asking Stripe.
     """
-    wanted = standing.plan(new_plan_code, field="newPlanCode")
-    mirror = standing.live(org_id)
-    now = int(clock.now().timestamp())
-    if key is None and mirror.plan_code == wanted.code:
-        return Answer(standing.quota(org_id, now=clock.now()), replayed=False)
-    if proration_date is not None and not (
-        now - steps.PREVIEW_LIFE.total_seconds() <= proration_date <= now + 60
-    ):
-        raise PreviewStale
+
+    def request() -> Json:
+        return {
+            "newPlanCode": standing.plan(new_plan_code, field="newPlanCode").code,
+            "prorationDate": proration_date,
+            "expectedAmount": expected_amount,
+            "askedAt": int(clock.now().timestamp()),
+            "subscription": standing.leading_id(org_id),
+        }
+
     return engine.run(
         kind=Operation.Kind.UPGRADE,
         org_id=org_id,
-        request={
-            "newPlanCode": wanted.code,
-            "prorationDate": proration_date or now,
-            "expectedAmount": expected_amount,
-            "subscription": mirror.stripe_subscription_id,
-        },
-        body=[wanted.code, proration_date, expected_amount],
+        request=request,
+        body=[new_plan_code, proration_date, expected_amount],
         key=key,
     )
 
@@ -54,17 +53,18 @@ def downgrade(*, org_id: str, new_plan_code: str, key: str | None) -> Answer:
     """Move to a cheaper plan at the period's end; `{effectiveAt, newPlanCode}`.
 
     Again: the same; another plan: rewritten. Raises PlanChangeConflict for a
-    dearer or the same plan.
+    dearer or the same plan, and where the subscription is about to be cancelled.
     """
-    wanted = standing.plan(new_plan_code, field="newPlanCode")
-    mirror = standing.live(org_id)
-    if wanted.amount >= standing.current_plan(mirror).amount:
-        raise PlanChangeConflict("The plan is not cheaper than the current one")
+
+    def request() -> Json:
+        code = standing.plan(new_plan_code, field="newPlanCode").code
+        return {"newPlanCode": code, "subscription": standing.leading_id(org_id)}
+
     return engine.run(
         kind=Operation.Kind.DOWNGRADE,
         org_id=org_id,
-        request={"newPlanCode": wanted.code, "subscription": mirror.stripe_subscription_id},
-        body=[wanted.code],
+        request=request,
+        body=[new_plan_code],
         key=key,
     )
 
@@ -77,7 +77,7 @@ def keep_plan(*, org_id: str) -> Answer:
     return engine.run(
         kind=Operation.Kind.KEEP_PLAN,
         org_id=org_id,
-        request={"subscription": mirror.stripe_subscription_id},
+        request=lambda: {"subscription": standing.leading_id(org_id)},
         body=[],
         key=None,
     )
@@ -85,27 +85,24 @@ def keep_plan(*, org_id: str) -> Answer:
 
 def cancel(*, org_id: str, at: Literal["period_end", "now"], key: str | None) -> Answer:
     """End the subscription; `{status, endsAt}`. Raises PlanChangeConflict where none runs."""
-    mirror = standing.leading(org_id)
-    if mirror is None:
-        raise PlanChangeConflict("There is no running subscription to cancel")
     return engine.run(
         kind=Operation.Kind.CANCEL,
         org_id=org_id,
-        request={"at": at, "subscription": mirror.stripe_subscription_id},
+        request=lambda: {"at": at, "subscription": standing.leading_id(org_id)},
         body=[at],
         key=key,
     )
 
 
 def resume(*, org_id: str, key: str | None) -> Answer:
-    """Undo a pending cancellation or resume a paused subscription; `{status, endsAt}`."""
-    mirror = standing.leading(org_id)
-    if mirror is None:
-        raise PlanChangeConflict("The subscription is over; subscribe again")
+    """Undo a pending cancellation or resume a paused subscription; `{status, endsAt}`.
+
+    Raises PlanChangeConflict where it is over, CardDeclined where resuming is not paid.
+    """
     return engine.run(
         kind=Operation.Kind.RESUME,
         org_id=org_id,
-        request={"subscription": mirror.stripe_subscription_id},
+        request=lambda: {"subscription": standing.leading_id(org_id)},
         body=[],
         key=key,
     )
@@ -114,14 +111,17 @@ def resume(*, org_id: str, key: str | None) -> Answer:
 def subscribe(*, org_id: str, plan_code: str, key: str | None) -> Answer:
     """Subscribe again after the end; `{planCode, includedUnits, used, remaining, status}`.
 
-    Raises PlanChangeConflict while a subscription runs, CardDeclined.
+    Raises PlanChangeConflict while a subscription runs, CardDeclined, NotFound.
     """
-    wanted = standing.plan(plan_code, field="planCode")
-    standing.organization(org_id)
+
+    def request() -> Json:
+        standing.organization(org_id)
+        return {"planCode": standing.plan(plan_code, field="planCode").code}
+
     return engine.run(
         kind=Operation.Kind.SUBSCRIBE,
         org_id=org_id,
-        request={"planCode": wanted.code},
-        body=[wanted.code],
+        request=request,
+        body=[plan_code],
         key=key,
     )

@@ -7,7 +7,8 @@ from billing.changes.errors import PlanChangeConflict
 from billing.models import Organization, Plan, Subscription
 from config.contract.errors import NotFound, ValidationFailed
 from quotas import queries
-from quotas.models import Status
+from quotas.models import Status, UsageCounter
+from quotas.queries import HEADLINE_METRIC
 
 #: States in which there is something to change.
 LIVE = frozenset({Status.TRIALING, Status.ACTIVE, Status.PAST_DUE})
@@ -31,6 +32,12 @@ def leading(org_id: str) -> Subscription | None:
     )
 
 
+def leading_id(org_id: str) -> str | None:
+    """Return the id at Stripe of the subscription that counts, where one does."""
+    found = leading(org_id)
+    return found.stripe_subscription_id if found else None
+
+
 def live(org_id: str) -> Subscription:
     """Return the subscription that can be changed. Raises PlanChangeConflict."""
     found = leading(org_id)
@@ -47,11 +54,6 @@ def plan(code: str, *, field: str) -> Plan:
     return found
 
 
-def current_plan(mirror: Subscription) -> Plan:
-    """Return the plan a subscription is on."""
-    return Plan.objects.prefetch_related("metrics").get(code=mirror.plan_code)
-
-
 def quota(org_id: str, *, now: datetime) -> dict[str, Any]:
     """Return `{planCode, includedUnits, used, remaining}` as of `now`."""
     found = queries.current_entitlement(org_id=org_id, now=now)
@@ -63,3 +65,11 @@ def quota(org_id: str, *, now: datetime) -> dict[str, Any]:
         "used": found.headline.used,
         "remaining": found.headline.remaining,
     }
+
+
+def granted_by_staff(org_id: str, *, now: datetime) -> int:
+    """Return the units of the headline metric that staff added to the current period."""
+    counter = UsageCounter.objects.filter(
+        org_id=org_id, metric=HEADLINE_METRIC, period_start__lte=now, period_end__gt=now
+    ).first()
+    return counter.adjusted if counter else 0

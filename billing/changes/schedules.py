@@ -1,0 +1,100 @@
+"""The schedule that carries a downgrade: made, released, and put back after a refusal."""
+
+import structlog
+
+from billing import convergence, operations
+from billing.changes import sight, standing
+from billing.changes.engine import Work
+from billing.changes.errors import PlanChangeConflict
+from billing.changes.payment import selling
+from billing.models import Operation, Plan
+from billing.stripe_gateway import Gateway, Json, StripeRefused
+from config.contract.bodies import rfc3339
+from config.contract.clients import clients
+
+logger = structlog.get_logger("metergate.changes")
+
+
+def downgrade(operation: Operation) -> Work:
+    """Move to a cheaper plan when the billing period ends."""
+    wanted = standing.plan(operation.request["newPlanCode"], field="newPlanCode")
+    gateway: Gateway = clients.stripe
+    with gateway.session():
+        subscription = sight.running(operation)
+        if wanted.amount >= sight.plan_of(subscription).amount:
+            raise PlanChangeConflict("The plan is not cheaper than the current one")
+        if subscription["cancel_at"] is not None:
+            raise PlanChangeConflict("The subscription is about to be cancelled")
+        mirror = sight.mirror_of(subscription["id"])
+        if mirror.scheduled_plan_code == wanted.code:
+            effective = mirror.scheduled_at
+        else:
+            _schedule(gateway, operation, subscription, wanted, step="schedule")
+            ends = convergence.plan_item(subscription)["current_period_end"]
+            effective = convergence.instant(ends)
+        after = convergence.fetch(subscription["id"])
+    assert effective is not None  # noqa: S101 - a scheduled plan has its instant
+    answer = {"effectiveAt": rfc3339(effective), "newPlanCode": wanted.code}
+    return Work(after, lambda: answer)
+
+
+def keep_plan(operation: Operation) -> Work:
+    """Take a scheduled downgrade back. The answer says whether there was one."""
+    gateway: Gateway = clients.stripe
+    with gateway.session():
+        subscription = sight.alive(operation)
+        if sight.mirror_of(subscription["id"]).scheduled_plan_code:
+            release(gateway, operation, subscription)
+        after = convergence.fetch(subscription["id"])
+    return Work(after, lambda: {"cancelled": "released" in operation.request})
+
+
+def release(gateway: Gateway, operation: Operation, subscription: Json) -> None:
+    """Release the schedule that manages a subscription, if one does.
+
+    What it was going to change to is noted first: after a crash nothing else
+    would tell that there was a downgrade to put back.
+    """
+    schedule = subscription.get("schedule")
+    if not schedule:
+        return
+    code = sight.mirror_of(subscription["id"]).scheduled_plan_code
+    if code:
+        operations.note(operation, released=code)
+    gateway.release_schedule(
+        schedule_id=schedule,
+        idempotency_key=operations.stripe_key(operation, f"release:{schedule}"),
+    )
+
+
+def put_back(operation: Operation) -> None:
+    """Schedule again what was released for a change that was then refused.
+
+    Raises the gateway's errors where trying again may help.
+    """
+    code = operation.request.get("released")
+    if not code:
+        return
+    gateway: Gateway = clients.stripe
+    with gateway.session():
+        subscription = sight.look(operation)
+        if subscription is None or sight.is_over(subscription):
+            return
+        plan = Plan.objects.get(code=code)
+        try:
+            _schedule(gateway, operation, subscription, plan, step="put_back")
+        except StripeRefused:
+            logger.error("downgrade_lost", operation=str(operation.uuid), plan_code=code)
+        sight.look(operation)
+
+
+def _schedule(
+    gateway: Gateway, operation: Operation, subscription: Json, plan: Plan, *, step: str
+) -> None:
+    with selling(plan) as price_id:
+        gateway.schedule_change(
+            subscription=subscription,
+            price_id=price_id,
+            idempotency_key=operations.stripe_key(operation, step),
+            interval="year" if plan.interval == "year" else "month",
+        )

@@ -1,0 +1,57 @@
+"""Looking at the subscription a change is about: as Stripe has it now, and written down here."""
+
+from django.db import transaction
+
+from billing import convergence
+from billing.changes.errors import PlanChangeConflict
+from billing.changes.standing import LIVE
+from billing.models import Operation, Plan, Subscription
+from billing.stripe_gateway import Json
+
+
+def look(operation: Operation) -> Json | None:
+    """Return the subscription the change was started for; None where it is gone at Stripe.
+
+    What was seen is applied at once, so that a change that is then refused leaves
+    the state as Stripe has it. Raises PlanChangeConflict where there was none,
+    UnknownPrice and the gateway's errors.
+    """
+    subscription_id = operation.request.get("subscription")
+    if subscription_id is None:
+        raise PlanChangeConflict("There is no running subscription to change")
+    fetched = convergence.fetch(subscription_id)
+    with transaction.atomic():
+        convergence.apply(fetched, because=f"{operation.kind} {operation.uuid}")
+    return fetched.subscription
+
+
+def alive(operation: Operation) -> Json:
+    """Look, and return a subscription that is not over. Raises PlanChangeConflict too."""
+    subscription = look(operation)
+    if is_over(subscription) or subscription is None:
+        raise PlanChangeConflict("There is no running subscription to change")
+    return subscription
+
+
+def running(operation: Operation) -> Json:
+    """Look, and return a subscription whose plan can be changed. Raises PlanChangeConflict too."""
+    subscription = alive(operation)
+    if subscription["status"] not in LIVE:
+        raise PlanChangeConflict("There is no running subscription to change")
+    return subscription
+
+
+def is_over(subscription: Json | None) -> bool:
+    """Tell whether it is gone or in a state it never leaves."""
+    return subscription is None or subscription["status"] in Subscription.TERMINAL
+
+
+def plan_of(subscription: Json) -> Plan:
+    """Return the plan it is on. Raises UnknownPrice."""
+    item = convergence.plan_item(subscription)
+    return Plan.objects.get(code=convergence.plan_code_of(item["price"]))
+
+
+def mirror_of(subscription_id: str) -> Subscription:
+    """Return what is written down of it."""
+    return Subscription.objects.get(stripe_subscription_id=subscription_id)

@@ -1,0 +1,118 @@
+"""Moving to a dearer plan now."""
+
+from billing import convergence, operations
+from billing.changes import engine, schedules, sight, standing
+from billing.changes.engine import Json, Work
+from billing.changes.errors import PlanChangeConflict, PreviewStale
+from billing.changes.payment import charging, selling
+from billing.models import Operation
+from billing.stripe_gateway import Gateway
+from config.contract import clock
+from config.contract.clients import clients
+from config.contract.errors import ApiError
+from quotas.models import Status
+
+#: How old a previewed proration date may be, in seconds.
+PREVIEW_LIFE = 15 * 60
+#: How far ahead of our clock it may be.
+_CLOCK_SKEW = 60
+
+
+def upgrade(operation: Operation) -> Work:
+    """Move to a dearer plan now, charging the proration (or ending the trial).
+
+    Where it is refused the old plan stays, and with it the downgrade that was
+    pending. The refusal is noted before that is put back, so that a crash in
+    between does not charge after all.
+    """
+    refusal = _noted(operation)
+    if refusal is None:
+        try:
+            return _move(operation)
+        except ApiError as error:
+            if engine.may_pass(error) or "released" not in operation.request:
+                raise
+            _note(operation, error)
+            refusal = error
+    schedules.put_back(operation)
+    raise refusal
+
+
+def _move(operation: Operation) -> Work:
+    org_id, asked = operation.org_id, operation.request
+    wanted = standing.plan(asked["newPlanCode"], field="newPlanCode")
+    mirror = standing.leading(org_id)
+    if mirror and mirror.status in standing.LIVE and mirror.plan_code == wanted.code:
+        return _there(org_id)
+    gateway: Gateway = clients.stripe
+    with gateway.session():
+        subscription = sight.running(operation)
+        held = sight.plan_of(subscription)
+        if held.code == wanted.code:
+            return _there(org_id)
+        if held.amount >= wanted.amount:
+            raise PlanChangeConflict("The plan is not dearer than the current one")
+        with selling(wanted) as price_id:
+            change = _change(subscription, price_id, asked)
+            if asked["expectedAmount"] is not None:
+                due = gateway.preview_change(**change)["amount_due"]
+                if due != asked["expectedAmount"]:
+                    raise PreviewStale
+            schedules.release(gateway, operation, subscription)
+            number = convergence.take_number(subscription["id"])
+            with charging(org_id):
+                changed = gateway.change_subscription(
+                    **change, idempotency_key=operations.stripe_key(operation, "change")
+                )
+        after = convergence.with_schedule(subscription["id"], number, changed)
+    return Work(after, lambda: standing.quota(org_id, now=clock.now()))
+
+
+def _there(org_id: str) -> Work:
+    return Work(None, lambda: standing.quota(org_id, now=clock.now()))
+
+
+def _change(subscription: Json, price_id: str, asked: Json) -> Json:
+    """Return what the preview and the update are asked alike."""
+    trialing = subscription["status"] == Status.TRIALING
+    item = convergence.plan_item(subscription)
+    _refuse_stale(asked["prorationDate"])
+    return {
+        "subscription_id": subscription["id"],
+        "item_id": item["id"],
+        "price_id": price_id,
+        "proration_date": None if trialing else proration_date(item, asked),
+        "end_trial": trialing,
+    }
+
+
+def proration_date(item: Json, asked: Json) -> int:
+    """Return the instant the proration counts from, in Unix seconds.
+
+    Stripe wants it inside the current period. A previewed one that is not says
+    that a new period has begun; ours is moved, as clocks differ by seconds.
+    """
+    start, end = item["current_period_start"], item["current_period_end"]
+    given: int | None = asked["prorationDate"]
+    if given is None:
+        return int(min(max(asked["askedAt"], start), end))
+    if not start <= given <= end:
+        raise PreviewStale
+    return given
+
+
+def _refuse_stale(given: int | None) -> None:
+    now = int(clock.now().timestamp())
+    if given is not None and not now - PREVIEW_LIFE <= given <= now + _CLOCK_SKEW:
+        raise PreviewStale
+
+
+def _note(operation: Operation, error: ApiError) -> None:
+    details = {name: value for name, value in (error.details or {}).items() if name != "url"}
+    refused = {"code": error.code, "message": error.message, "status": error.status}
+    operations.note(operation, refused={**refused, "details": details or None})
+
+
+def _noted(operation: Operation) -> ApiError | None:
+    refused = operation.request.get("refused")
+    return ApiError(**refused) if refused else None
