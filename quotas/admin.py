@@ -12,7 +12,15 @@ from django.utils.safestring import SafeString
 
 from config.contract import clock
 from config.contract.admin import OrgAdmin, ReadOnlyAdmin, badge, page_link, units
-from quotas.models import Entitlement, Metric, Overage, UsageCounter
+from quotas.models import (
+    Adjustment,
+    CounterRepair,
+    Entitlement,
+    Forgiveness,
+    Metric,
+    Overage,
+    UsageCounter,
+)
 
 STATUS_COLOURS = {
     "active": "success",
@@ -137,3 +145,32 @@ class UsageCounterAdmin(OrgAdmin):
     def entitlement(self, obj: UsageCounter) -> SafeString:
         """What the counter's limit comes from."""
         return page_link("quotas_entitlement", obj.org_id)
+
+
+@admin.register(Adjustment, Forgiveness)
+class CorrectionAdmin(OrgAdmin):
+    """What staff gave, took or forgave, and why."""
+
+    list_display = (
+        "pk",
+        "organization",
+        "metric",
+        "period_start",
+        units("units"),
+        "reason",
+        "made_by",
+        "made_at",
+    )
+    list_filter = (MetricFilter,)
+    search_fields = ("made_by__exact",)
+    search_help_text = "Organization id, or who did it"
+
+
+@admin.register(CounterRepair)
+class CounterRepairAdmin(OrgAdmin):
+    """Counters that were set back to what their rows say. There should be none."""
+
+    list_display = ("pk", "organization", "metric", "period_start", "made_by", "made_at")
+    list_filter = (MetricFilter,)
+    search_fields = ("made_by__exact",)
+    search_help_text = "Organization id, or who did it"

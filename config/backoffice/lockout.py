@@ -3,6 +3,7 @@
 django-axes decides; here is where it counts, and what the locked-out see.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -32,15 +33,17 @@ class FailureCounts:
         self._here = LocMemCache("lockout", {"MAX_ENTRIES": 10_000})
 
     def get(self, key: str, default: int = 0) -> int:
-        """Return the failures. A lock earned while Valkey was away outlives its return."""
-        here: int = self._here.get(key, default)
+        """Return the failures. Those of an outage still count when Valkey is back."""
         try:
-            return max(here, int(self._valkey().get(_name(key)) or default))
+            there = int(self._valkey().get(_name(key)) or default)
         except RedisError:
-            return here
+            there = default
+        return there + self._counted_here(key)
 
     def add(self, key: str, value: int, timeout: int) -> bool:
         """Begin to count. False where a count is running."""
+        if self._counted_here(key):
+            return False
         try:
             return bool(self._valkey().set(_name(key), value, nx=True, ex=timeout))
         except RedisError:
@@ -49,7 +52,7 @@ class FailureCounts:
     def incr(self, key: str, delta: int = 1) -> int:
         """Count on, and return the count."""
         try:
-            return int(self._valkey().incrby(_name(key), delta))
+            return int(self._valkey().incrby(_name(key), delta)) + self._counted_here(key)
         except RedisError:
             # Valkey may have gone since `add`.
             self._here.add(key, 0, get_cache_timeout())
@@ -57,18 +60,19 @@ class FailureCounts:
 
     def touch(self, key: str, timeout: int) -> None:
         """Let the count live as long again."""
-        try:
+        self._here.touch(key, timeout)
+        with suppress(RedisError):
             self._valkey().expire(_name(key), timeout)
-        except RedisError:
-            self._here.touch(key, timeout)
 
     def delete(self, key: str) -> bool:
         """Forget the count."""
         forgot = self._here.delete(key)
-        try:
-            return bool(self._valkey().delete(_name(key))) or forgot
-        except RedisError:
-            return forgot
+        with suppress(RedisError):
+            forgot = bool(self._valkey().delete(_name(key))) or forgot
+        return forgot
+
+    def _counted_here(self, key: str) -> int:
+        return int(self._here.get(key, 0))
 
     @staticmethod
     def _valkey() -> Any:

@@ -8,7 +8,9 @@ from django.apps import apps
 ROLES: dict[str, frozenset[str]] = {
     "auditor": frozenset(),
     "support": frozenset({"replay_webhookevent"}),
-    "billing admin": frozenset({"replay_webhookevent", "reset_usagecounter"}),
+    "billing admin": frozenset(
+        {"replay_webhookevent", "reset_usagecounter", "adjust_usagecounter"}
+    ),
 }
 OUR_APPS = ("contract", "tokens", "quotas", "usage", "billing", "webhooks")
 

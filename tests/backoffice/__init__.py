@@ -1,0 +1,1 @@
+"""The pages for staff: who may see and who may do what."""
