@@ -16,7 +16,7 @@ from django.db import transaction
 from billing import catalogue
 from billing.models import InvoiceRef, Organization, Plan, Subscription
 from billing.stripe_gateway import Gateway, StripeNotFound
-from config.contract import clock
+from config.contract import clock, history
 from config.contract.clients import clients
 from config.contract.errors import ApiError
 from quotas.models import Status
@@ -102,7 +102,8 @@ def apply(fetched: Fetched, *, because: str) -> str | None:
             _write(mirror, fetched)
     # A webhook may have been applied before the organisation was there to link it to.
     mirror.org_id = org_id
-    mirror.save()
+    with history.because(because):
+        mirror.save()
     if organization is None:
         # Known to Stripe before it is known here (or never): linked when it is.
         logger.warning("subscription_unlinked", subscription=fetched.subscription_id)

@@ -1,5 +1,6 @@
 """Organisations, what is sold to them, and the mirror of what Stripe says."""
 
+import pghistory
 from django.db import models
 from django.db.models import Q
 
@@ -60,6 +61,7 @@ class PlanAllowance(models.Model):
         return f"{self.plan_id} {self.metric} {self.included_units}"
 
 
+@pghistory.track()
 class Organization(models.Model):
     """A customer of the company that runs this installation."""
 
@@ -79,6 +81,7 @@ class Organization(models.Model):
         return f"{self.name} ({self.org_id})"
 
 
+@pghistory.track(exclude=["fetch_requested", "fetch_applied"])
 class Subscription(models.Model):
     """The mirror of one subscription at Stripe: what the newest fetch said, no more.
 
@@ -120,6 +123,7 @@ class Subscription(models.Model):
         return f"{self.stripe_subscription_id} ({self.status})"
 
 
+@pghistory.track(exclude=["fetch_requested", "fetch_applied", "updated_at"])
 class InvoiceRef(models.Model):
     """What is known locally of an invoice at Stripe. Amounts in minor units of `currency`.
 
@@ -159,6 +163,7 @@ class InvoiceRef(models.Model):
         return f"{self.stripe_invoice_id} ({self.status})"
 
 
+@pghistory.track(exclude=["lease_until", "attempts", "key_generation"])
 class Operation(models.Model):
     """One thing we ask of Stripe, committed before we ask: a crash leaves a trace to finish.
 

@@ -1,5 +1,6 @@
 """What an organisation may use, and what it has used in each period."""
 
+import pghistory
 import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeBoundary, RangeOperators
@@ -44,6 +45,7 @@ class Metric(models.Model):
         return self.code
 
 
+@pghistory.track()
 class Entitlement(models.Model):
     """What an organisation may use. Only `quotas.services.grant` writes it.
 

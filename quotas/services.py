@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from config.contract import clock
+from config.contract import clock, history
 from quotas import counters, rules
 from quotas.models import Entitlement, PeriodRule
 from quotas.periods import period_at
@@ -45,12 +45,10 @@ def grant(
     counters are opened. Must run inside the caller's transaction; the copy is
     published after its commit.
     """
-    entitlement = Entitlement.objects.select_for_update().filter(org_id=org_id).first()
-    snapshot = _snapshot(allowances)
     told = {
         "plan_code": plan_code,
         "status": status,
-        "allowances": snapshot,
+        "allowances": _snapshot(allowances),
         "period_rule": period_rule,
         "anchor_at": anchor_at,
         "trial_ends_at": trial_ends_at,
@@ -60,6 +58,13 @@ def grant(
         "scheduled_allowances": _snapshot(scheduled.allowances) if scheduled else None,
         "scheduled_at": scheduled.at if scheduled else None,
     }
+    with history.because(because):
+        _tell(org_id, told, because=because, now=now)
+    transaction.on_commit(lambda: counters.publish_open(org_id, now=clock.now()))
+
+
+def _tell(org_id: str, told: dict[str, Any], *, because: str, now: datetime) -> None:
+    entitlement = Entitlement.objects.select_for_update().filter(org_id=org_id).first()
     if entitlement is None:
         entitlement = Entitlement(
             org_id=org_id,
@@ -74,10 +79,9 @@ def grant(
     elif any(getattr(entitlement, name) != value for name, value in told.items()):
         _change(entitlement, told, because=because, now=now)
         counters.derive(entitlement, now=now)
-    period = period_at(period_rule, anchor_at, now)
+    period = period_at(entitlement.period_rule, entitlement.anchor_at, now)
     for metric in rules.metrics_of(entitlement):
         counters.insert_counter(entitlement, metric, period, now=now)
-    transaction.on_commit(lambda: counters.publish_open(org_id, now=clock.now()))
 
 
 def _change(entitlement: Entitlement, told: dict[str, Any], *, because: str, now: datetime) -> None:
