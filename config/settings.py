@@ -289,6 +289,26 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 2.0,
         "options": {"expires": 2},
     },
+    "ask-about-overdue-changes": {
+        "task": "webhooks.tasks.ask_overdue",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "fill-webhook-gaps": {
+        "task": "webhooks.tasks.fill_gaps",
+        "schedule": crontab(minute="7"),
+        "options": {"expires": 1800},
+    },
+    "reconcile-with-stripe": {
+        "task": "webhooks.tasks.reconcile",
+        "schedule": crontab(hour="3", minute="23"),
+        "options": {"expires": 3600},
+    },
+    "forget-webhook-payloads": {
+        "task": "webhooks.tasks.forget_payloads",
+        "schedule": crontab(hour="4", minute="11"),
+        "options": {"expires": 3600},
+    },
     "roll-periods-over": {
         "task": "quotas.tasks.roll_periods_over",
         "schedule": crontab(minute="0"),
@@ -336,6 +356,8 @@ CLOCK_MAY_MOVE = STRIPE_MODE == "sandbox"
 
 TRIAL_GRACE = seconds("TRIAL_GRACE", 24 * 3600)
 PAST_DUE_GRACE = seconds("PAST_DUE_GRACE", 7 * 24 * 3600)
+#: How long what a settled webhook event said is kept; that it came is kept for ever.
+WEBHOOK_PAYLOAD_AGE = timedelta(days=env.int("WEBHOOK_PAYLOAD_DAYS", default=90))
 EVENT_AHEAD = timedelta(minutes=5)
 LATE_GRACE_BLOCK = timedelta(minutes=15)
 LATE_GRACE_ALLOW = timedelta(hours=72)

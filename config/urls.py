@@ -25,7 +25,7 @@ from tokens.views import (
 )
 from usage.read_views import LedgerViewSet, VoidViewSet
 from usage.views import UsageViewSet
-from webhooks.views import StripeWebhookViewSet
+from webhooks.views import ReplayViewSet, StripeWebhookViewSet
 
 handler400 = "config.fallbacks.bad_request"
 handler403 = "config.fallbacks.forbidden"
@@ -65,6 +65,7 @@ urlpatterns = [
     path(".well-known/jwks.json", jwks),
     path("api/admin/token", AdminTokenViewSet.as_view({"post": "create"})),
     path("api/webhooks/stripe", StripeWebhookViewSet.as_view({"post": "receive"})),
+    path("api/admin/webhooks/replay", ReplayViewSet.as_view({"post": "create"})),
     path("api/diag/smoke", views.SmokeViewSet.as_view({"get": "retrieve"})),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SwaggerView.as_view(url_name="schema"), name="docs"),

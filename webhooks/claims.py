@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
+from webhooks.handlers import HANDLERS
 from webhooks.models import WebhookEvent
 
 #: Longer than the gateway's budget for one object: who is alive finishes within it.
@@ -68,10 +69,16 @@ def claim(*, now: datetime, pk: int | None = None) -> Claim | None:
 
 
 def settle(events: list[WebhookEvent], *, org_id: str, now: datetime) -> None:
-    """Mark events done, in the transaction of their effects."""
+    """Mark events done, in the transaction of their effects.
+
+    Those that nothing handles, and those refused at the door, are ignored once more.
+    """
     for one in events:
-        one.state = State.IGNORED if one.refused else State.PROCESSED
-        one.processed_at = now
+        if one.refused or one.type not in HANDLERS:
+            one.state = State.IGNORED
+        else:
+            one.state = State.PROCESSED
+            one.processed_at = now
         one.org_id = org_id or one.org_id
         one.error = ""
         one.lease_until = None

@@ -13,12 +13,14 @@ from billing.invoices import FetchedInvoice
 class Found:
     """Objects as Stripe had them, each under the number of its fetch.
 
-    `card` is the one thing that is done at Stripe and not written down here.
+    `card` is the one thing that is done at Stripe and not written down here;
+    `org_id` says whom it is about where nothing else does.
     """
 
     subscriptions: tuple[Fetched, ...] = ()
     invoices: tuple[FetchedInvoice, ...] = ()
     card: NewCard | None = None
+    org_id: str = ""
 
     def act(self) -> None:
         """Do at Stripe what is to be done there. No transaction open."""
@@ -32,7 +34,7 @@ class Found:
         """
         orgs = [invoices.apply(one) for one in self.invoices]
         orgs += [convergence.apply(one, because=because) for one in self.subscriptions]
-        return next((org_id for org_id in orgs if org_id), "")
+        return next((org_id for org_id in orgs if org_id), self.org_id)
 
     def renumbered(self) -> "Found":
         """Return the same as if it had been fetched just now (inside a trial transaction)."""
@@ -74,4 +76,5 @@ def merged(several: Iterable[Found]) -> Found:
         subscriptions=tuple(one for part in parts for one in part.subscriptions),
         invoices=tuple(one for part in parts for one in part.invoices),
         card=next((part.card for part in parts if part.card), None),
+        org_id=next((part.org_id for part in parts if part.org_id), ""),
     )

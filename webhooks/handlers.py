@@ -14,6 +14,7 @@ from billing.models import Organization, Subscription
 from billing.stripe_gateway import Gateway, StripeNotFound
 from config.contract.clients import clients
 from webhooks.found import Found, Reader
+from webhooks.models import WebhookEvent
 
 logger = structlog.get_logger("metergate.webhooks")
 Handler = Callable[[Reader, str], Found]
@@ -21,6 +22,7 @@ Handler = Callable[[Reader, str], Found]
 #: What we ask ourselves to look at: no events of Stripe's, worked on as if they were.
 CONVERGE_SUBSCRIPTION = "metergate.converge.subscription"
 CONVERGE_CUSTOMER = "metergate.converge.customer"
+SETUP_SUCCEEDED = "setup_intent.succeeded"
 
 
 def subscription(read: Reader, subscription_id: str) -> Found:
@@ -67,12 +69,12 @@ def customer(read: Reader, customer_id: str) -> Found:
         found = gateway.retrieve_customer(customer_id=customer_id)
     except StripeNotFound:
         found = {"deleted": True}
+    org_id = _org_of(customer_id)
     if not found.get("deleted"):
-        return Found()
-    organization = Organization.objects.filter(stripe_customer_id=customer_id).first()
-    if organization is not None:
-        logger.error("customer_deleted", customer=customer_id, org_id=organization.org_id)
-    return Found(subscriptions=read.subscriptions(_mirrored(customer_id)))
+        return Found(org_id=org_id)
+    if org_id:
+        logger.error("customer_deleted", customer=customer_id, tenant_id=org_id)
+    return Found(subscriptions=read.subscriptions(_mirrored(customer_id)), org_id=org_id)
 
 
 def all_of_customer(read: Reader, customer_id: str) -> Found:
@@ -86,8 +88,23 @@ def all_of_customer(read: Reader, customer_id: str) -> Found:
 
 
 def setup_intent(_read: Reader, setup_intent_id: str) -> Found:
-    """Charge the new card from now on."""
-    return Found(card=cards.collected_by(setup_intent_id))
+    """Charge the new card from now on, the first time that its success is heard of.
+
+    A replay, or a second event of the same success, must not undo a choice that
+    the customer made since.
+    """
+    told = WebhookEvent.objects.filter(
+        object_id=setup_intent_id, type=SETUP_SUCCEEDED, processed_at__isnull=False
+    )
+    if told.exists():
+        return Found()
+    card = cards.collected_by(setup_intent_id)
+    return Found(card=card, org_id=_org_of(card.customer_id) if card else "")
+
+
+def _org_of(customer_id: str) -> str:
+    found = Organization.objects.filter(stripe_customer_id=customer_id)
+    return found.values_list("org_id", flat=True).first() or ""
 
 
 def _mirrored(customer_id: str) -> list[str]:
@@ -120,7 +137,7 @@ HANDLERS: dict[str, Handler] = {
     "invoice.payment_failed": invoice,
     "invoice.voided": invoice,
     "invoice.marked_uncollectible": invoice,
-    "setup_intent.succeeded": setup_intent,
+    SETUP_SUCCEEDED: setup_intent,
     "subscription_schedule.created": schedule,
     "subscription_schedule.updated": schedule,
     "subscription_schedule.released": schedule,
@@ -131,3 +148,6 @@ HANDLERS: dict[str, Handler] = {
     CONVERGE_SUBSCRIPTION: subscription,
     CONVERGE_CUSTOMER: all_of_customer,
 }
+
+#: What to ask Stripe for: everything that is worked on and is Stripe's.
+STRIPES_TYPES = tuple(type_ for type_ in HANDLERS if not type_.startswith("metergate."))

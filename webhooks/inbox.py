@@ -1,5 +1,6 @@
 """Putting events into the inbox: once each, whoever brings them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -45,3 +46,10 @@ def put(arrival: Arrival, *, correlation_id: str, now: datetime, real_now: datet
         cursor.execute(_INSERT, values)
         row: tuple[Any, ...] | None = cursor.fetchone()
     return None if row is None else int(row[0])
+
+
+def unknown(event_ids: Iterable[str]) -> list[str]:
+    """Return those of the ids that the inbox does not have, in the order given."""
+    wanted = list(event_ids)
+    known = set(WebhookEvent.objects.filter(event_id__in=wanted).values_list("event_id", flat=True))
+    return [one for one in wanted if one not in known]

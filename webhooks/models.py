@@ -59,19 +59,45 @@ class WebhookEvent(models.Model):
                 condition=~Q(state="processed") | Q(processed_at__isnull=False),
                 name="webhook_event_processed_at",
             ),
-            # Events are claimed by object: one without would never be.
-            models.CheckConstraint(
-                condition=~Q(state="pending") | ~Q(object_id=""),
-                name="webhook_event_pending_has_object",
-            ),
         ]
         indexes = [
             # The sweeper: what is due.
             models.Index(fields=["due_at"], condition=Q(state="pending"), name="webhook_event_due"),
             # One object's events, claimed together.
             models.Index(fields=["object_id", "created_at"], name="webhook_event_by_object"),
+            # What nobody could process: the admin, and the way out of it.
+            models.Index(
+                fields=["received_at"], condition=Q(state="parked"), name="webhook_event_parked"
+            ),
+            # Payloads old enough to be dropped.
+            models.Index(
+                fields=["received_at"],
+                condition=Q(payload__isnull=False),
+                name="webhook_event_with_payload",
+            ),
         ]
         permissions = [("replay_webhookevent", "Can replay webhook events")]
 
     def __str__(self) -> str:
         return f"{self.event_id} {self.type} ({self.state})"
+
+
+class EventCoverage(models.Model):
+    """The one row that says how far the inbox was compared with Stripe's list of events."""
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
+    covered_to = models.DateTimeField(
+        null=True, blank=True, help_text="All events made before this are in the inbox."
+    )
+    lease_until = models.DateTimeField(help_text="Who compares now, holds it (real time).")
+
+    class Meta:
+        verbose_name_plural = "event coverage"
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="event_coverage_is_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"covered to {self.covered_to}"

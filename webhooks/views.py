@@ -4,13 +4,16 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from config.contract import clock
-from config.contract.bodies import read_raw
+from config.contract.bodies import parse, read_raw
 from config.contract.context import context_of
 from config.contract.openapi import documented
 from config.contract.responses import success
 from config.contract.views import ContractViewSet, http
-from webhooks.bodies import ReceivedAnswer, StripeEventBody
+from tokens.authentication import StaffAuthentication
+from tokens.permissions import needs_staff_permission
+from webhooks.bodies import ReceivedAnswer, ReplayAnswer, ReplayBody, StripeEventBody
 from webhooks.intake import receive
+from webhooks.replay import replay
 
 #: Bytes of an event at most.
 EVENT_CAP = 512 * 1024
@@ -55,3 +58,32 @@ class StripeWebhookViewSet(ContractViewSet):
         )
         response.status_code = 202
         return response
+
+
+class ReplayViewSet(ContractViewSet):
+    """POST /api/admin/webhooks/replay."""
+
+    authentication_classes = [StaffAuthentication]
+    permission_classes = [needs_staff_permission("webhooks.replay_webhookevent")]
+
+    @documented(
+        summary="Process events again",
+        description="Handled events too. Each is processed under a new correlation id.",
+        tag="webhooks",
+        body=ReplayBody,
+        body_example={"eventIds": ["evt_1TQkz2Lx8yQk3v", "evt_unknown"]},
+        answer=ReplayAnswer,
+        answer_example={"enqueued": 1, "unknown": ["evt_unknown"], "alreadyQueued": []},
+        errors=(413, 415),
+    )
+    def create(self, request: Request) -> HttpResponse:
+        """Queue them; a worker does the rest."""
+        body = parse(ReplayBody, request)
+        replayed = replay(body.event_ids, by=str(request.user))
+        return success(
+            ReplayAnswer(
+                enqueued=replayed.enqueued,
+                unknown=replayed.unknown,
+                already_queued=replayed.already_queued,
+            )
+        )
