@@ -1,37 +1,50 @@
 """The plan catalogue: a checked data file, loaded into tables, read by everyone."""
 
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
+from django.db import connection, transaction
 from msgspec import Meta
 
 from billing.models import Plan, PlanAllowance
+from config.contract import strictjson
+from config.contract.errors import MalformedJson
 from quotas import catalogue as metrics
 from quotas.rules import Allowance
 
 FILE = Path(__file__).with_name("plans.json")
 TRIAL_PLAN = "starter"
+#: Stripe's Checkout wants a trial's end 48 hours ahead, and clocks differ.
+SHORTEST_TRIAL = 3
 
-Code = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9_-]*$")]
-MetricCode = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
+#: What every reader of JSON holds exactly.
+_MOST_UNITS = 2**53 - 1
+#: Stripe takes at most eight digits.
+_MOST_MONEY = 99_999_999
+#: Columns of the plan that its price at Stripe has to agree with.
+_PRICED_BY = {"amount", "currency", "interval"}
+
+Code = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9_-]*\Z")]
+MetricCode = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*\Z")]
+UnitPrice = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,12})?\Z")]
 
 
 class MetricEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """What a plan includes of one metric. `overageUnitAmount` is a decimal in minor units."""
 
-    included_units: Annotated[int, Meta(ge=0)]
+    included_units: Annotated[int, Meta(ge=0, le=_MOST_UNITS)]
     overage: Literal["block", "allow"]
-    overage_unit_amount: str | None = None
+    overage_unit_amount: UnitPrice | None = None
 
     @property
     def overage_price(self) -> Decimal | None:
         """The price of one unit past the included ones."""
-        return Decimal(self.overage_unit_amount) if self.overage_unit_amount else None
+        given = self.overage_unit_amount
+        return None if given is None else Decimal(given)
 
 
 class PlanEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -39,12 +52,12 @@ class PlanEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
 
     plan_code: Code
     name: Annotated[str, Meta(min_length=1, max_length=100)]
-    amount: Annotated[int, Meta(ge=0)]
-    currency: Annotated[str, Meta(pattern=r"^[a-z]{3}$")]
+    amount: Annotated[int, Meta(ge=0, le=_MOST_MONEY)]
+    currency: Annotated[str, Meta(pattern=r"^[a-z]{3}\Z")]
     interval: Literal["month", "year"]
     trial_days: Annotated[int, Meta(ge=0, le=730)]
-    installation_limit: Annotated[int, Meta(ge=1)]
-    metrics: dict[MetricCode, MetricEntry]
+    installation_limit: Annotated[int, Meta(ge=1, le=1_000_000)]
+    metrics: Annotated[dict[MetricCode, MetricEntry], Meta(min_length=1)]
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,25 +67,38 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_file(path: Path = FILE) -> list[PlanEntry]:
     """Read and check the catalogue. Raises ImproperlyConfigured saying what is wrong."""
     try:
-        plans = msgspec.json.decode(path.read_bytes(), type=_File).plans
-        prices = [one.overage_price for plan in plans for one in plan.metrics.values()]
-    except (OSError, msgspec.MsgspecError, InvalidOperation) as error:
-        raise ImproperlyConfigured(f"{path.name}: {error}") from error
+        plans = msgspec.convert(strictjson.loads(path.read_bytes()), _File).plans
+    except OSError as error:
+        raise _wrong(path, f"it cannot be read ({error.strerror})") from error
+    except MalformedJson as error:
+        raise _wrong(path, "it is not JSON, or has a key twice") from error
+    except msgspec.ValidationError as error:
+        raise _wrong(path, str(error)) from error
     codes = [plan.plan_code for plan in plans]
-    if len(set(codes)) != len(codes):
-        raise ImproperlyConfigured(f"{path.name}: a plan code stands twice")
-    if TRIAL_PLAN not in codes:
-        raise ImproperlyConfigured(f"{path.name}: the plan {TRIAL_PLAN} is missing")
-    if any(price is not None and price < 0 for price in prices):
-        raise ImproperlyConfigured(f"{path.name}: a price is negative")
+    for code in codes:
+        if codes.count(code) > 1:
+            raise _wrong(path, f"the plan {code} stands twice")
+    trial = next((plan for plan in plans if plan.plan_code == TRIAL_PLAN), None)
+    if trial is None:
+        raise _wrong(path, f"the plan {TRIAL_PLAN} is missing: sign-ups start on it")
+    if trial.trial_days < SHORTEST_TRIAL:
+        raise _wrong(path, f"the plan {TRIAL_PLAN} needs {SHORTEST_TRIAL} trialDays or more")
+    if len({plan.currency for plan in plans}) > 1:
+        # Stripe bills a customer in one currency only, and it is chosen at sign-up.
+        raise _wrong(path, "the plans are in more than one currency")
     for plan in plans:
         for metric, one in plan.metrics.items():
             if (one.overage == "allow") != (one.overage_price is not None):
-                raise ImproperlyConfigured(
-                    f"{path.name}: {plan.plan_code}.{metric} needs a price exactly where"
-                    " overage is allowed"
+                raise _wrong(
+                    path,
+                    f"{plan.plan_code}.{metric} needs an overageUnitAmount exactly where"
+                    " overage is allowed",
                 )
     return plans
+
+
+def _wrong(path: Path, what: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{path.name}: {what}")
 
 
 def sync(plans: Iterable[PlanEntry], *, dry_run: bool) -> list[str]:
@@ -84,7 +110,10 @@ def sync(plans: Iterable[PlanEntry], *, dry_run: bool) -> list[str]:
     entries = {plan.plan_code: plan for plan in plans}
     changes: list[str] = []
     with transaction.atomic():
-        held = {plan.code: plan for plan in Plan.objects.select_for_update()}
+        with connection.cursor() as cursor:
+            # Two at once (two hosts being deployed) would both add the same plan.
+            cursor.execute("LOCK TABLE billing_plan IN SHARE ROW EXCLUSIVE MODE")
+        held = {plan.code: plan for plan in Plan.objects.all()}
         for code, entry in entries.items():
             changes += _sync_plan(held.get(code), entry)
         for code, plan in held.items():
@@ -118,6 +147,9 @@ def _sync_plan(held: Plan | None, entry: PlanEntry) -> list[str]:
             for name, value in wanted.items()
             if getattr(plan, name) != value
         ]
+        if any(getattr(plan, name) != wanted[name] for name in _PRICED_BY):
+            # Stripe's prices never change: the plan is sold at another one from now on.
+            wanted["stripe_price_id"] = ""
         for name, value in wanted.items():
             setattr(plan, name, value)
         if changes:
@@ -134,7 +166,9 @@ def _sync_allowances(plan: Plan, entry: PlanEntry) -> list[str]:
         had = known and (known.included_units, known.overage, known.overage_unit_amount)
         if had == wanted:
             continue
-        changes.append(f"{plan.code}.{metric}: {had or 'nothing'} -> {wanted}")
+        changes.append(
+            f"{plan.code}.{metric}: {_words(*had) if had else 'nothing'} -> {_words(*wanted)}"
+        )
         PlanAllowance.objects.update_or_create(
             plan=plan,
             metric=metric,
@@ -149,6 +183,11 @@ def _sync_allowances(plan: Plan, entry: PlanEntry) -> list[str]:
             changes.append(f"{plan.code}.{metric}: removed")
             allowance.delete()
     return changes
+
+
+def _words(included: int, overage: str, price: Decimal | None) -> str:
+    more = "" if price is None else f" at {price.normalize():f}"
+    return f"{included} then {overage}{more}"
 
 
 def allowances_of(plan: Plan) -> dict[str, Allowance]:
