@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from config.contract.bodies import Answer, Body
@@ -207,3 +208,50 @@ class UrlAnswer(Answer, omit_defaults=False):
     """A short-lived page of Stripe's."""
 
     url: str
+
+
+class StatementQuery(Body):
+    """Which period, by its key, such as `2026-11`."""
+
+    period_key: Annotated[str, Meta(min_length=1, max_length=10)]
+
+
+class StatementDay(Answer, omit_defaults=False):
+    """Use of one day (UTC)."""
+
+    date: str
+    used: int
+
+
+class StatementMetric(Answer, omit_defaults=False):
+    """included + adjusted - (counted - forgiven) = remaining; `overage` in units past that."""
+
+    included: int
+    adjusted: int
+    counted: int
+    voided: int
+    forgiven: int
+    used: int
+    remaining: int
+    overage: int
+    days: list[StatementDay]
+
+
+class PlanChangeRow(Answer, omit_defaults=False):
+    """A change of plan within the period."""
+
+    at: str
+    was: str = msgspec.field(name="from")
+    to: str
+
+
+class StatementAnswer(Answer, omit_defaults=False):
+    """What was used in a period; sealed (`digest`) once it is closed."""
+
+    period_key: str
+    status: Literal["open", "closed"]
+    metrics: dict[str, StatementMetric]
+    plan_changes: list[PlanChangeRow]
+    invoice_ids: list[str]
+    digest: str | None
+    previous_digest: str | None

@@ -1,6 +1,7 @@
 """Organisations, what is sold to them, and the mirror of what Stripe says."""
 
 import pghistory
+import pgtrigger
 from django.db import models
 from django.db.models import Q
 
@@ -258,3 +259,29 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope} ({self.status or 'running'})"
+
+
+class Statement(models.Model):
+    """The seal of one closed period of an organisation. Insert-only.
+
+    `digest` covers `rows` and the digest before it, under a key that is not here.
+    """
+
+    org_id = models.CharField(max_length=30)
+    period_key = models.CharField(max_length=10)
+    period_start = models.DateTimeField()
+    rows = models.JSONField()
+    previous_digest = models.CharField(max_length=64, blank=True)
+    digest = models.CharField(max_length=64)
+    sealed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["org_id", "period_key"], name="statement_per_period"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.period_key}"

@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView
 
 from billing.changes.views import PlanChangeViewSet, PreviewViewSet
 from billing.payment_views import InvoiceViewSet, PaymentViewSet
+from billing.statements.views import StatementViewSet
 from billing.views import PlanViewSet, SignUpViewSet
 from config import views
 from config.apidocs import SwaggerView
@@ -53,6 +54,7 @@ urlpatterns = [
     path("api/plans/resume", PlanChangeViewSet.as_view({"post": "resume"})),
     path("api/plans/subscribe", PlanChangeViewSet.as_view({"post": "subscribe"})),
     path("api/invoices", InvoiceViewSet.as_view({"get": "list"})),
+    path("api/statements", StatementViewSet.as_view({"get": "retrieve"})),
     path("api/payments/setup", PaymentViewSet.as_view({"post": "start_setup"})),
     path("api/payments/portal", PaymentViewSet.as_view({"post": "portal"})),
     path("api/tokens/activate", ActivationViewSet.as_view({"post": "activate"})),

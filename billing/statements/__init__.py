@@ -1,0 +1,1 @@
+"""Statements: what an organisation used in a period, and a seal on what is closed."""

@@ -1,0 +1,125 @@
+"""Showing, sealing and verifying statements.
+
+A closed period's statement is sealed once: an HMAC under a key that is not in
+the database, over its canonical rows and the digest before it. Who changes a
+row of a closed period afterwards, or a sealed statement, breaks the chain from
+there on, and `verify_statements` says where.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+
+from billing.models import Organization, Statement
+from billing.statements import body
+from config.contract import clock
+from config.contract.errors import NotFound
+
+Json = dict[str, Any]
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A sealed period whose rows or seal are no longer what they were."""
+
+    org_id: str
+    period_key: str
+    what: str
+
+
+def statement(*, org_id: str, period_key: str, now: datetime) -> Json:
+    """Return an organisation's statement of one period.
+
+    A closed period is sealed now if it was not before, after all the closed ones
+    that precede it. Raises NotFound where the organisation has no such period.
+    """
+    found = body.books_of(org_id, period_key=period_key)
+    if not found:
+        raise NotFound
+    [books] = found
+    closed = books.is_closed(now=now)
+    seal = seal_closed(org_id=org_id, now=now).get(period_key) if closed else None
+    return {
+        "periodKey": period_key,
+        "status": "closed" if closed else "open",
+        "metrics": body.metrics_of(books),
+        "planChanges": body.plan_changes(books),
+        "invoiceIds": body.invoice_ids(books),
+        "digest": seal.digest if seal else None,
+        "previousDigest": (seal.previous_digest or None) if seal else None,
+    }
+
+
+def seal_closed(*, org_id: str, now: datetime) -> dict[str, Statement]:
+    """Seal the closed periods that are not sealed yet, oldest first; returns all seals by key."""
+    with transaction.atomic():
+        # One sealer at a time per organisation: the digests form a chain.
+        locked = Organization.objects.select_for_update().filter(org_id=org_id).first()
+        if locked is None:
+            raise NotFound
+        seals = {one.period_key: one for one in Statement.objects.filter(org_id=org_id)}
+        previous = _last_digest(org_id)
+        for books in body.books_of(org_id):
+            if books.period_key in seals:
+                continue
+            if not books.is_closed(now=now):
+                break
+            rows = body.canonical(books)
+            seals[books.period_key] = Statement.objects.create(
+                org_id=org_id,
+                period_key=books.period_key,
+                period_start=books.start,
+                rows=rows,
+                previous_digest=previous,
+                digest=_digest(previous, rows),
+                sealed_at=clock.real_now(),
+            )
+            previous = seals[books.period_key].digest
+    return seals
+
+
+def verify(*, org_id: str) -> Iterator[Broken]:
+    """Yield what differs between an organisation's seals and its rows of today."""
+    books = {one.period_key: one for one in body.books_of(org_id)}
+    previous = ""
+    for seal in Statement.objects.filter(org_id=org_id).order_by("period_start", "pk"):
+        if seal.previous_digest != previous:
+            yield Broken(org_id, seal.period_key, "chain")
+        if _digest(seal.previous_digest, seal.rows) != seal.digest:
+            yield Broken(org_id, seal.period_key, "seal")
+        else:
+            of_today = books.get(seal.period_key)
+            if of_today is None or (
+                _digest(seal.previous_digest, body.canonical(of_today)) != seal.digest
+            ):
+                yield Broken(org_id, seal.period_key, "rows")
+        previous = seal.digest
+
+
+def rows_of(found: Json) -> Iterator[list[Any]]:
+    """Yield a statement as rows of a table, the first being the names of its columns."""
+    yield ["periodKey", "metric", "date", "used"]
+    for metric, numbers in found["metrics"].items():
+        for day in numbers["days"]:
+            yield [found["periodKey"], metric, day["date"], day["used"]]
+        for name, value in numbers.items():
+            if name != "days":
+                yield [found["periodKey"], metric, name, value]
+
+
+def _last_digest(org_id: str) -> str:
+    last = Statement.objects.filter(org_id=org_id).order_by("-period_start", "-pk").first()
+    return last.digest if last else ""
+
+
+def _digest(previous: str, rows: Json) -> str:
+    key = settings.STATEMENT_KEY.encode()
+    return hmac.new(key, previous.encode() + b"\x00" + _encode(rows), hashlib.sha256).hexdigest()
