@@ -7,6 +7,7 @@ import structlog
 from billing.stripe_gateway.transport import Json, Transport
 
 logger = structlog.get_logger(__name__)
+_PAGE = 100
 
 
 def keyed(key: str) -> Any:
@@ -34,12 +35,12 @@ class Customers:
     ) -> str:
         """Return the id of the organisation's customer, made or brought up to date.
 
-        A known customer is updated. An unknown one is searched for, since an earlier
+        A known customer is updated. An unknown one is looked for, since an earlier
         try may have made it, and made otherwise.
         """
         params: Any = {"email": email, "name": name, "metadata": {"org_id": org_id}}
         with self._transport.session():
-            known = customer_id or self._search(org_id)
+            known = customer_id or self._made_before(org_id, email)
             if known is not None:
                 options = keyed(f"{idempotency_key}:update")
                 made = self._call(
@@ -54,14 +55,15 @@ class Customers:
         found: str = made["id"]
         return found
 
-    def _search(self, org_id: str) -> str | None:
-        escaped = org_id.replace("\\", "\\\\").replace("'", "\\'")
-        found = self._call(
-            "customers.search",
-            lambda c: c.v1.customers.search(
-                {"query": f"metadata['org_id']:'{escaped}'", "limit": 2}
-            ),
-        )["data"]
+    def _made_before(self, org_id: str, email: str) -> str | None:
+        """Find what an earlier try made, whose answer was lost.
+
+        Listed by address, not searched by metadata: Stripe's search lags behind by
+        up to a minute, in which a retry would make a second customer.
+        """
+        params: Any = {"email": email, "limit": _PAGE}
+        listed = self._call("customers.list", lambda c: c.v1.customers.list(params))["data"]
+        found = [one for one in listed if (one["metadata"] or {}).get("org_id") == org_id]
         if len(found) > 1:
             logger.error("stripe_customer_twice", org_id=org_id, ids=[c["id"] for c in found])
         oldest = min(found, key=lambda customer: customer["created"], default=None)

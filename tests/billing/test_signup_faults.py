@@ -28,7 +28,7 @@ from tests.support.cast import Org, data, error
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-READS = ["GET /v1/customers/search", "GET /v1/prices"]
+READS = ["GET /v1/customers", "GET /v1/prices"]
 WRITES = ["POST /v1/customers", "POST /v1/subscriptions"]
 #: What the caller is told of each fault.
 PASSING = {

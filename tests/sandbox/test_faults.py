@@ -91,7 +91,7 @@ def test_a_plain_server_error_is_not_kept(sandbox: Control, gateway: StripeGatew
 
 
 def test_slowness_ends_with_the_budget(sandbox: Control, gateway: StripeGateway) -> None:
-    sandbox.fault("slow", path="/v1/customers/search", seconds=1.5)
+    sandbox.fault("slow", path="/v1/customers", method="GET", seconds=1.5)
     began = time.monotonic()
 
     with pytest.raises(Unavailable), gateway.session(seconds=0.3):
