@@ -16,9 +16,18 @@ from billing.models import (
     Organization,
     Plan,
     PlanAllowance,
+    Statement,
     Subscription,
 )
-from config.contract.admin import OrgAdmin, ReadOnlyAdmin, ReadOnlyInline, badge, page_link, units
+from config.contract.admin import (
+    OrgAdmin,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+    badge,
+    page_link,
+    units,
+)
+from config.contract.history_admin import HistoryAdmin, history_of
 from quotas.admin import STATUS_COLOURS
 
 
@@ -123,6 +132,15 @@ class InvoiceRefAdmin(OrgAdmin):
         return page_link("billing_subscription", obj.stripe_subscription_id)
 
 
+@admin.register(Statement)
+class StatementAdmin(OrgAdmin):
+    """The seals of closed periods."""
+
+    list_display = ("period_key", "organization", "period_start", "sealed_at", "digest")
+    search_fields = ("period_key__exact", "digest__exact")
+    search_help_text = "Organization id, period key or digest"
+
+
 @admin.register(Operation)
 class OperationAdmin(OrgAdmin):
     """What was asked of Stripe. What was sent and what came back is not shown."""
@@ -160,3 +178,6 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin):
     def operation_page(self, obj: IdempotencyKey) -> SafeString:
         """What the request started."""
         return page_link("billing_operation", str(obj.operation.uuid) if obj.operation else "")
+
+
+admin.site.register(history_of("billing"), HistoryAdmin)

@@ -11,7 +11,14 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from config.contract import clock
-from config.contract.admin import OrgAdmin, ReadOnlyAdmin, badge, page_link, units
+from config.contract.admin import (
+    OrgAdmin,
+    ReadOnlyAdmin,
+    badge,
+    page_link,
+    units,
+)
+from config.contract.history_admin import HistoryAdmin, history_of
 from quotas.models import (
     Adjustment,
     CounterRepair,
@@ -174,3 +181,6 @@ class CounterRepairAdmin(OrgAdmin):
     list_filter = (MetricFilter,)
     search_fields = ("made_by__exact",)
     search_help_text = "Organization id, or who did it"
+
+
+admin.site.register(history_of("quotas"), HistoryAdmin)

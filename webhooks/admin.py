@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 
-from config.contract.admin import OrgAdmin, badge
-from webhooks.models import WebhookEvent
+from config.contract.admin import OrgAdmin, ReadOnlyAdmin, badge
+from webhooks.models import EventCoverage, WebhookEvent
 
 
 @admin.register(WebhookEvent)
@@ -30,7 +30,7 @@ class WebhookEventAdmin(OrgAdmin):
         "received_at",
         "processed_at",
     )
-    list_filter = ("state",)
+    list_filter = ("state", "refused")
     search_fields = (
         "event_id__exact",
         "object_id__exact",
@@ -38,3 +38,10 @@ class WebhookEventAdmin(OrgAdmin):
         "correlation_id__exact",
     )
     search_help_text = "Organization, event, object or correlation id, or the beginning of the type"
+
+
+@admin.register(EventCoverage)
+class EventCoverageAdmin(ReadOnlyAdmin):
+    """How far the inbox was compared with Stripe's own list."""
+
+    list_display = ("__str__", "covered_to", "lease_until")

@@ -90,7 +90,8 @@ def locked_out(
     request: HttpRequest, original_response: HttpResponse, credentials: Any
 ) -> HttpResponse:
     """Answer the locked-out: the envelope under /api, a page elsewhere. Both 429."""
-    logger.warning("staff_locked_out", path=request.path_info)
+    route = request.resolver_match.route if request.resolver_match else "unknown"
+    logger.warning("staff_locked_out", route=route)
     seconds = get_cache_timeout(request) or 0
     if request.path_info.startswith("/api/"):
         return error_response(request, Throttled(seconds))

@@ -3,9 +3,13 @@
 from typing import Any
 
 from django.apps import apps
+from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
+
+from config.contract.admin import plural
+from config.contract.history_admin import HistoryAdmin
 
 #: Headings, each with its pages: model and icon (Material Symbols, served from here).
 PAGES: dict[str, dict[str, str]] = {
@@ -28,8 +32,10 @@ PAGES: dict[str, dict[str, str]] = {
         "billing.Plan": "sell",
         "billing.Subscription": "autorenew",
         "billing.InvoiceRef": "request_quote",
+        "billing.Statement": "description",
         "billing.Operation": "sync_alt",
         "webhooks.WebhookEvent": "webhook",
+        "webhooks.EventCoverage": "playlist_add_check",
     },
     "Access": {
         "tokens.TokenFamily": "devices",
@@ -50,7 +56,7 @@ PAGES: dict[str, dict[str, str]] = {
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the headings with the pages that this member of staff may see."""
     groups = []
-    for heading, pages in PAGES.items():
+    for heading, pages in {**PAGES, "History": _histories()}.items():
         items = [_item(label, icon) for label, icon in pages.items() if _may_see(request, label)]
         if items:
             groups.append({"title": heading, "separator": True, "items": items})
@@ -61,15 +67,24 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 _API = {"title": "API", "icon": "api", "link": "/api/docs"}
 
 
+def _histories() -> dict[str, str]:
+    return {
+        model._meta.label: "history_edu"
+        for model, page in admin.site._registry.items()
+        if isinstance(page, HistoryAdmin)
+    }
+
+
 def _may_see(request: HttpRequest, label: str) -> bool:
     app_label, _, model = label.lower().partition(".")
     return request.user.has_perm(f"{app_label}.view_{model}")
 
 
 def _item(label: str, icon: str) -> dict[str, Any]:
-    options = apps.get_model(label)._meta
+    model = apps.get_model(label)
+    name = label.lower().replace(".", "_")
     return {
-        "title": capfirst(str(options.verbose_name_plural)),
+        "title": capfirst(plural(model)),
         "icon": icon,
-        "link": reverse(f"admin:{options.app_label}_{options.model_name}_changelist"),
+        "link": reverse(f"admin:{name}_changelist"),
     }

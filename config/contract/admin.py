@@ -67,7 +67,7 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[type-arg]
     #: A unique field that a page's address may hold instead of the primary key.
     known_by: ClassVar[str] = ""
     #: Fields that no page shows, besides every binary one (those are hashes).
-    hidden: ClassVar[tuple[str, ...]] = ()
+    hidden: tuple[str, ...] = ()
     #: What a page shows beyond the columns.
     extra_fields: ClassVar[tuple[str, ...]] = ()
 
@@ -180,7 +180,7 @@ class OrgAdmin(ReadOnlyAdmin):
             if isinstance(page, OrgAdmin) and page is not self:
                 name = model._meta.label_lower.replace(".", "_")
                 url = reverse(f"admin:{name}_changelist")
-                yield f"{url}?q={self.org_of(obj)}", str(model._meta.verbose_name_plural)
+                yield f"{url}?q={self.org_of(obj)}", plural(model)
 
 
 class ReadOnlyInline(ReadOnly, TabularInline):  # type: ignore[type-arg]
@@ -227,6 +227,20 @@ def units(field: str) -> Callable[[Any], str]:
     column.__name__ = field
     column.short_description = field.replace("_", " ")  # type: ignore[attr-defined]
     return column
+
+
+def tracked_by(model: type[models.Model]) -> type[models.Model]:
+    """Return the table whose history this one is, or itself where it is none."""
+    tracked: type[models.Model] = getattr(model, "pgh_tracked_model", model)
+    return tracked
+
+
+def plural(model: type[models.Model]) -> str:
+    """Return what staff call a table: usage counters, or entitlement history."""
+    tracked = tracked_by(model)
+    if tracked is model:
+        return str(model._meta.verbose_name_plural)
+    return f"{tracked._meta.verbose_name} history"
 
 
 @admin.register(Installation)

@@ -66,7 +66,9 @@ class ContextMiddleware:
         # A line for each counted use would cost more than counting it.
         if route in settings.HOT_ROUTES and response.status_code < 400:
             return
-        if response.status_code >= 400 or not route.startswith(settings.QUIET_ROUTES):
+        # By path: a static file is served before there is a route.
+        quiet = request.path_info.removeprefix("/").startswith(settings.QUIET_ROUTES)
+        if response.status_code >= 400 or not quiet:
             logger.info(
                 "request",
                 method=request.method,

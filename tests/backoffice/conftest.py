@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from pytest_django import Settings
 
 from config.backoffice.roles import ROLES
 from tests.backoffice.rows import fill
@@ -13,6 +14,12 @@ PASSWORD = "a-password-of-staff"
 
 #: Who looks at the pages in the tests; `superuser` holds every permission there is.
 READERS = [*ROLES, "superuser"]
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Settings) -> None:
+    """A log-in need not take the time here that it takes a guesser."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -7,7 +7,15 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Model
 
-from billing.models import IdempotencyKey, InvoiceRef, Operation, Organization, Plan, Subscription
+from billing.models import (
+    IdempotencyKey,
+    InvoiceRef,
+    Operation,
+    Organization,
+    Plan,
+    Statement,
+    Subscription,
+)
 from config.backoffice.roles import OUR_APPS
 from config.contract import clock
 from config.contract.ids import base32
@@ -29,7 +37,7 @@ from tokens.models import (
     TokenFamily,
 )
 from usage.models import ImportRun, UsageEvent, UsageVoid
-from webhooks.models import WebhookEvent
+from webhooks.models import EventCoverage, WebhookEvent
 
 #: Stands in every field that no page may show.
 SECRET = "hidden-canary"
@@ -58,6 +66,7 @@ def org_id(number: int) -> str:
 def fill(count: int, *, now: datetime | None = None) -> None:
     """Make `count` rows of each table, the n-th of each for the n-th organisation."""
     now = now or clock.now()
+    EventCoverage.objects.get_or_create(pk=EventCoverage.ONLY, defaults={"lease_until": now})
     for number in range(count):
         if Organization.objects.filter(org_id=org_id(number)).exists():
             continue
@@ -127,6 +136,14 @@ def _customer(number: int, now: datetime) -> None:
         hosted_invoice_url=f"https://invoice.example/{number}",
         created_at=now,
         updated_at=now,
+    )
+    Statement.objects.create(
+        org_id=org,
+        period_key="2026-10",
+        period_start=now - timedelta(days=60),
+        rows={"api_call": {"counted": 7321}},
+        digest="d" * 64,
+        sealed_at=now,
     )
     operation = Operation.objects.create(
         uuid=uuid.UUID(int=number + 1),
@@ -239,4 +256,4 @@ def _access(number: int, now: datetime) -> None:
 
 
 #: Tables that hold what migrations and the catalogue put there, whatever `fill` does.
-GIVEN = {Installation, Plan, Metric}
+GIVEN = {Installation, Plan, Metric, EventCoverage}

@@ -105,3 +105,13 @@ def test_serving_static_files_starts_without_a_warning() -> None:
         files = WhiteNoiseMiddleware(lambda request: HttpResponse()).files
 
     assert "/static/unfold/css/styles.css" in files
+
+
+def test_a_static_file_leaves_no_line_in_the_log(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert status(client, "/static/backoffice/icon.svg") == 200
+    assert not caplog.records
+
+    assert status(client, "/static/backoffice/nothing.svg") == 404
+    assert len(caplog.records) == 1
