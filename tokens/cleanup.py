@@ -1,23 +1,94 @@
-"""Forgetting what can never be used again."""
+"""Forgetting what can never be used again. The audit trail is kept."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from tokens.models import ActivationCode
+from django.db import transaction
+from django.db.models import Q, QuerySet
 
-#: Expired codes are kept so long, that support can still say what became of one.
+from tokens.models import ActivationCode, RefreshToken, TokenFamily
+
+#: What is over is kept so long: support can still say what became of it, and a
+#: token copied out of an old installation is still known as used.
 KEPT = timedelta(days=30)
 _BATCH = 5000
 
 
-def forget(*, now: datetime) -> int:
-    """Delete unused codes that expired long ago, in batches; returns how many."""
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many rows were, or would be, deleted."""
+
+    codes: int
+    refresh_tokens: int
+    families: int
+
+
+def forget(*, now: datetime, batch: int = _BATCH) -> Forgotten:
+    """Delete codes, refresh tokens and families that were over `KEPT` before `now` (real time).
+
+    Each batch is a transaction of its own: to stop half-way is harmless, and so
+    is a second clean-up at the same time.
+    """
+    before = now - KEPT
+    links = _in_batches(_expired_links(before), _delete_links, batch)
+    links += _in_batches(_links_of_revoked(before), _delete_links, batch)
+    # A used code goes with its family, so that an installation's page can say who let it in.
+    used = _in_batches(
+        ActivationCode.objects.filter(family__in=_ended_families(before)), _delete, batch
+    )
+    families = _in_batches(_ended_families(before).filter(links=None), _delete, batch)
+    unused = _in_batches(_expired_codes(before), _delete, batch)
+    return Forgotten(codes=used + unused, refresh_tokens=links, families=families)
+
+
+def forgettable(*, now: datetime) -> Forgotten:
+    """Return what `forget` would delete."""
+    before = now - KEPT
+    ended = _ended_families(before)
+    return Forgotten(
+        codes=_expired_codes(before).count()
+        + ActivationCode.objects.filter(family__in=ended).count(),
+        refresh_tokens=RefreshToken.objects.filter(
+            Q(expires_at__lt=before) | Q(family__revoked_at__lt=before)
+        ).count(),
+        families=ended.count(),
+    )
+
+
+def _expired_codes(before: datetime) -> QuerySet[ActivationCode]:
+    return ActivationCode.objects.filter(expires_at__lt=before, used_at=None)
+
+
+def _ended_families(before: datetime) -> QuerySet[TokenFamily]:
+    return TokenFamily.objects.filter(Q(expires_at__lt=before) | Q(revoked_at__lt=before))
+
+
+def _expired_links(before: datetime) -> QuerySet[RefreshToken]:
+    # Also of families that go on: an installation that refreshes every ten
+    # minutes leaves fifty thousand links a year.
+    return RefreshToken.objects.filter(expires_at__lt=before)
+
+
+def _links_of_revoked(before: datetime) -> QuerySet[RefreshToken]:
+    return RefreshToken.objects.filter(family__revoked_at__lt=before)
+
+
+def _in_batches(doomed: QuerySet[Any], delete: Callable[[QuerySet[Any]], int], batch: int) -> int:
     deleted = 0
-    while True:
-        keys = list(
-            ActivationCode.objects.filter(
-                expires_at__lt=now - KEPT, used_at__isnull=True
-            ).values_list("pk", flat=True)[:_BATCH]
-        )
-        if not keys:
-            return deleted
-        deleted += ActivationCode.objects.filter(pk__in=keys).delete()[0]
+    while keys := list(doomed.order_by("pk").values_list("pk", flat=True)[:batch]):
+        with transaction.atomic():
+            deleted += delete(doomed.model._default_manager.filter(pk__in=keys))
+    return deleted
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    return rows.delete()[0]
+
+
+def _delete_links(links: QuerySet[RefreshToken]) -> int:
+    # A chain longer than a batch is taken from its old end: the link after the
+    # cut no longer knows what was before it.
+    RefreshToken.objects.filter(predecessor__in=links).update(predecessor=None)
+    return _delete(links)

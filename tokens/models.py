@@ -1,9 +1,22 @@
 """Who may call for an organisation, and by which token."""
 
+from typing import Self
+
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+
+#: Operator credentials have a row of access too; nobody may take one for an organisation.
+OPERATOR_KEY_PREFIX = "opk"
+
+
+class OrgAccessQuerySet(models.QuerySet["OrgAccess"]):
+    """Rows of access."""
+
+    def organisations(self) -> Self:
+        """Leave out the rows of operator credentials."""
+        return self.exclude(org_id__startswith=f"{OPERATOR_KEY_PREFIX}_")
 
 
 class OrgAccess(models.Model):
@@ -19,6 +32,8 @@ class OrgAccess(models.Model):
     installation_limit = models.PositiveIntegerField(default=5)
     generation = models.PositiveBigIntegerField(default=1)
     created_at = models.DateTimeField()
+
+    objects = OrgAccessQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "org access"
@@ -110,6 +125,12 @@ class RefreshToken(models.Model):
     issued_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            # Clean-up: the links that are over.
+            models.Index(fields=["expires_at"], name="refresh_token_by_end"),
+        ]
 
     def __str__(self) -> str:
         return f"refresh {self.pk} of {self.family_id}"
