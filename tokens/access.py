@@ -8,6 +8,8 @@ import time
 from datetime import timedelta
 
 import msgspec
+import psycopg
+import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
@@ -15,9 +17,11 @@ from django.db.models import F
 from config.contract import clock
 from config.contract.clients import clients
 from config.contract.copy import Field
-from config.contract.errors import Forbidden, Unauthenticated
+from config.contract.errors import Forbidden, Unauthenticated, Unavailable
 from config.contract.hotpool import hot_connection
 from tokens.models import OrgAccess
+
+logger = structlog.get_logger("metergate.tokens")
 
 FIELD = "auth"
 #: An access token may outlive its family's revocation by its own life, plus clock skew.
@@ -59,7 +63,11 @@ def summary(org_id: str, held: dict[str, bytes] | None) -> AuthSummary | None:
     """
     found = held.get(FIELD) if held else None
     if found is not None:
-        return _decode(found)
+        try:
+            return _decode(found)
+        except msgspec.DecodeError:
+            # Written by another release: as good as missing.
+            logger.warning("copy_of_another_form", field=FIELD)
     read_at = time.monotonic()
     fresh = _read(org_id)
     if fresh is not None:
@@ -69,7 +77,7 @@ def summary(org_id: str, held: dict[str, bytes] | None) -> AuthSummary | None:
 
 def exists(org_id: str) -> bool:
     """Tell whether an organisation was ever let in here."""
-    return OrgAccess.objects.filter(org_id=org_id).exists()
+    return OrgAccess.objects.organisations().filter(org_id=org_id).exists()
 
 
 def open_access(org_id: str, *, installation_limit: int) -> None:
@@ -91,8 +99,13 @@ def bump(org_id: str) -> None:
 
 
 def publish(org_id: str) -> None:
-    """Publish the committed summary."""
-    fresh = _read(org_id)
+    """Publish the committed summary; never raises, since what it tells of is done."""
+    try:
+        fresh = _read(org_id)
+    except (Unavailable, psycopg.Error):
+        # A copy that may be wrong is worse than none.
+        clients.copy.forget(org_id)
+        return
     if fresh is not None:
         clients.copy.publish(org_id, [_field(fresh)])
 

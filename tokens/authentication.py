@@ -15,6 +15,7 @@ from config.contract.context import identify
 from config.contract.errors import Forbidden, NotFound, Unauthenticated
 from config.contract.ids import is_well_formed
 from tokens import access, domains, jwt
+from tokens.models import OPERATOR_KEY_PREFIX
 from tokens.principals import ANY_ORG, Principal, StaffPrincipal
 
 
@@ -63,7 +64,7 @@ def admitted(request: HttpRequest, principal: Principal, *, org_id: str) -> Prin
     Raises Unauthenticated, Forbidden, or NotFound where an operator names an
     organisation that does not exist.
     """
-    if principal.is_operator and not is_well_formed(org_id):
+    if principal.is_operator and not _may_be_an_organisation(org_id):
         raise NotFound("No such organisation")
     held = clients.copy.read(org_id)
     summary = access.summary(org_id, held)
@@ -72,6 +73,11 @@ def admitted(request: HttpRequest, principal: Principal, *, org_id: str) -> Prin
     summary.admit(None if principal.is_operator else principal.family_id)
     identify(request, tenant_id=org_id, principal=principal.subject, scopes=principal.scopes)
     return replace(principal, org_id=org_id, copy=held)
+
+
+def _may_be_an_organisation(org_id: str) -> bool:
+    # An operator's key has a row of access like an organisation's, and is none.
+    return is_well_formed(org_id) and not org_id.startswith(f"{OPERATOR_KEY_PREFIX}_")
 
 
 def bearer(request: HttpRequest) -> str:

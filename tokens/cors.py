@@ -1,7 +1,8 @@
 """CORS: a browser may call from the domains that have a live installation or an unused code.
 
-The answer to *may this domain call?* is remembered for seconds per process, so
-that a page that meters every click does not cost a query each time.
+That a domain may call is remembered for seconds per process, so that a page that
+meters every click does not cost a query each time. That one may not is never
+remembered: it may have got its first code just now.
 """
 
 import threading
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
@@ -25,12 +26,13 @@ _METHODS = "GET, POST, PUT, DELETE, OPTIONS"
 _HEADERS = (
     "authorization, content-type, idempotency-key, x-request-id, x-correlation-id, traceparent"
 )
-#: Seconds for which a domain's answer is remembered, and how many domains are.
+#: Seconds for which a domain is remembered, and how many are.
 _REMEMBERED_FOR = 5.0
 _MOST_REMEMBERED = 10_000
 _PREFLIGHT_SECONDS = "600"
 
-_remembered: dict[str, tuple[float, bool]] = {}
+#: Domain → when it was found to be somebody's, by the monotonic clock.
+_remembered: dict[str, float] = {}
 _lock = threading.Lock()
 
 
@@ -67,17 +69,20 @@ class CorsMiddleware:
 
 def may_call(domain: str) -> bool:
     """Tell whether pages of a (normalised) domain may call at all. Unknown means no."""
-    found = _remembered.get(domain)
-    if found is not None and time.monotonic() - found[0] < _REMEMBERED_FOR:
-        return found[1]
+    found_at = _remembered.get(domain)
+    if found_at is not None and time.monotonic() - found_at < _REMEMBERED_FOR:
+        return True
     try:
         allowed = _is_live(domain)
-    except DatabaseError:
-        return False
+    except Error:
+        # CORS grants nothing that the token does not: what was so stays so.
+        return found_at is not None
     with _lock:
+        _remembered.pop(domain, None)
         if len(_remembered) >= _MOST_REMEMBERED:
             _remembered.clear()
-        _remembered[domain] = (time.monotonic(), allowed)
+        if allowed:
+            _remembered[domain] = time.monotonic()
     return allowed
 
 

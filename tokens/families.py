@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from config.contract.errors import ApiError, Forbidden
 from tokens import access, secrets
-from tokens.models import OrgAccess, RefreshToken, TokenFamily
+from tokens.models import ActivationCode, OrgAccess, RefreshToken, TokenFamily
 from tokens.services import IssuedTokens, access_token_of, audit
 
 logger = structlog.get_logger("metergate.tokens")
@@ -64,12 +64,21 @@ def revoke_family(*, org_id: str, family_id: str, who: str, now: datetime) -> bo
 
 
 def revoke_all(*, org_id: str, who: str, now: datetime) -> int:
-    """End every family of an organisation; returns how many were alive."""
+    """End every family of an organisation, and its codes nobody used yet.
+
+    Returns how many of both were alive.
+    """
     with transaction.atomic():
-        alive = live_families(org_id, now=now).select_for_update().order_by("id")
+        # Codes first: one that is being activated right now holds its row until
+        # its family can be seen by the statement after this.
+        codes = waiting_codes(org_id, now=now).update(revoked_at=now)
+        alive = list(live_families(org_id, now=now).select_for_update().order_by("id"))
         for family in alive:
-            _revoke(family, reason="revoked", who=who, now=now)
-    return len(alive)
+            _end(family, reason="revoked", who=who, now=now)
+        if codes:
+            audit(org_id=org_id, what="codes_revoked", who=who, now=now, codes=codes)
+        access.bump(org_id)
+    return len(alive) + codes
 
 
 def live_families(org_id: str, *, now: datetime) -> QuerySet[TokenFamily]:
@@ -77,19 +86,33 @@ def live_families(org_id: str, *, now: datetime) -> QuerySet[TokenFamily]:
     return TokenFamily.objects.filter(org_id=org_id, revoked_at=None, expires_at__gt=now)
 
 
+def waiting_codes(org_id: str, *, now: datetime) -> QuerySet[ActivationCode]:
+    """Return the codes that can still become families."""
+    return ActivationCode.objects.filter(
+        org_id=org_id, used_at=None, revoked_at=None, expires_at__gt=now
+    )
+
+
 def _locked_family_of(token: str) -> TokenFamily | None:
     link = RefreshToken.objects.filter(token_hash=secrets.hashed(token)).first()
     if link is None:
         return None
-    return TokenFamily.objects.select_for_update().get(pk=link.family_id)
+    return TokenFamily.objects.select_for_update().filter(pk=link.family_id).first()
 
 
 def _rotate(
     family: TokenFamily, token: str, *, domain: str | None, now: datetime
 ) -> IssuedTokens | None:
     # Read under the family's lock: of parallel callers the first one rotates.
-    link = RefreshToken.objects.get(token_hash=secrets.hashed(token))
-    if family.revoked_at is not None or now >= link.expires_at:
+    link = RefreshToken.objects.filter(token_hash=secrets.hashed(token)).first()
+    if link is None or family.revoked_at is not None or now >= family.expires_at:
+        return None
+    if link.used_at is not None and not _may_be_shown_again(link, now=now):
+        # Before all else: whoever shows a copied token, from wherever, has it.
+        logger.warning("refresh_token_reused", family=family.id, tenant_id=family.org_id)
+        _revoke(family, reason="reuse", who=family.id, now=now)
+        return None
+    if now >= link.expires_at:
         return None
     if family.domain and family.domain != domain:
         raise Forbidden("The token is bound to another domain", code="DOMAIN_MISMATCH")
@@ -98,10 +121,8 @@ def _rotate(
     successor = secrets.successor_of(family.id, token)
     if link.used_at is None:
         _issue_successor(family, link, successor, now=now)
-    elif not _may_be_shown_again(link, now=now):
-        logger.warning("refresh_token_reused", family=family.id, tenant_id=family.org_id)
-        _revoke(family, reason="reuse", who=family.id, now=now)
-        return None
+    else:
+        _audit(family, "refresh_repeated", now=now)
     return IssuedTokens(access_token_of(family, now=now), successor, family)
 
 
@@ -120,7 +141,7 @@ def _issue_successor(
     )
     family.last_refreshed_at, family.expires_at = now, ends
     family.save(update_fields=["last_refreshed_at", "expires_at"])
-    audit(org_id=family.org_id, what="refreshed", who=family.id, now=now, family_id=family.id)
+    _audit(family, "refreshed", now=now)
 
 
 def _may_be_shown_again(link: RefreshToken, *, now: datetime) -> bool:
@@ -130,15 +151,16 @@ def _may_be_shown_again(link: RefreshToken, *, now: datetime) -> bool:
 
 
 def _revoke(family: TokenFamily, *, reason: str, who: str, now: datetime) -> None:
-    if family.revoked_at is not None:
-        return
+    if family.revoked_at is None:
+        _end(family, reason=reason, who=who, now=now)
+        access.bump(family.org_id)
+
+
+def _end(family: TokenFamily, *, reason: str, who: str, now: datetime) -> None:
     family.revoked_at, family.revoked_reason = now, reason
     family.save(update_fields=["revoked_at", "revoked_reason"])
-    audit(
-        org_id=family.org_id,
-        what="reuse_detected" if reason == "reuse" else "revoked",
-        who=who,
-        now=now,
-        family_id=family.id,
-    )
-    access.bump(family.org_id)
+    _audit(family, "reuse_detected" if reason == "reuse" else "revoked", now=now, who=who)
+
+
+def _audit(family: TokenFamily, what: str, *, now: datetime, who: str = "") -> None:
+    audit(org_id=family.org_id, what=what, who=who or family.id, now=now, family_id=family.id)

@@ -2,17 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from hmac import compare_digest
 
+import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 
 from config.contract.errors import NotFound, Unauthenticated, ValidationFailed
 from config.contract.ids import new_id
 from tokens import access, jwt, scopes, secrets
-from tokens.models import OperatorKey, OrgAccess
+from tokens.models import OPERATOR_KEY_PREFIX, OperatorKey, OrgAccess
 from tokens.principals import ANY_ORG
 from tokens.services import audit
+
+logger = structlog.get_logger("metergate.tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ def create(*, name: str, wanted: list[str], who: str, now: datetime) -> NewSecre
     """Make a credential. Raises ValidationFailed for a scope no operator can have."""
     if not wanted or not scopes.OPERATOR.issuperset(wanted):
         raise ValidationFailed({"scopes": ["Not one of the scopes an operator can have"]})
-    made = NewSecret(new_id("opk"), secrets.new_operator_secret())
+    made = NewSecret(new_id(OPERATOR_KEY_PREFIX), secrets.new_operator_secret())
     with transaction.atomic():
         OperatorKey.objects.create(
             key_id=made.key_id,
@@ -45,10 +49,12 @@ def create(*, name: str, wanted: list[str], who: str, now: datetime) -> NewSecre
 def rotate(*, key_id: str, who: str, now: datetime) -> NewSecret:
     """Make a second secret; the one before goes on working until the next rotation.
 
-    Raises NotFound.
+    Raises NotFound, also for a revoked credential: its new secret would be of no use.
     """
     with transaction.atomic():
         row = _locked(key_id)
+        if row.revoked_at is not None:
+            raise NotFound
         made = NewSecret(key_id, secrets.new_operator_secret())
         row.previous_secret_hash, row.secret_hash = row.secret_hash, secrets.hashed(made.secret)
         row.rotated_at = now
@@ -82,15 +88,17 @@ def operator_token(*, key_id: str, secret: str, now: datetime) -> tuple[str, lis
 
     Returns it with its scopes. `now` is real time. Raises Unauthenticated.
     """
-    digest = secrets.hashed(secret)
-    row = (
-        OperatorKey.objects.filter(key_id=key_id, revoked_at=None)
-        .filter(Q(secret_hash=digest) | Q(previous_secret_hash=digest))
-        .first()
-    )
+    row = OperatorKey.objects.filter(key_id=key_id, revoked_at=None).first()
     if row is None:
-        raise Unauthenticated("The operator credential is not valid")
-    OperatorKey.objects.filter(pk=row.pk).update(last_used_at=now, uses=F("uses") + 1)
+        raise _invalid()
+    digest = secrets.hashed(secret)
+    alive = (row.secret_hash, row.previous_secret_hash)
+    if not any(one is not None and compare_digest(bytes(one), digest) for one in alive):
+        logger.warning("operator_secret_refused", key_id=row.key_id)
+        raise _invalid()
+    with transaction.atomic():
+        OperatorKey.objects.filter(pk=row.pk).update(last_used_at=now, uses=F("uses") + 1)
+        audit(org_id=row.key_id, what="operator_token_issued", who=row.key_id, now=now)
     token = jwt.mint(
         subject=f"operator:{row.key_id}",
         org=ANY_ORG,
@@ -101,6 +109,10 @@ def operator_token(*, key_id: str, secret: str, now: datetime) -> tuple[str, lis
         now=now,
     )
     return token, list(row.scopes)
+
+
+def _invalid() -> Unauthenticated:
+    return Unauthenticated("The operator credential is not valid")
 
 
 def _locked(key_id: str) -> OperatorKey:

@@ -24,7 +24,8 @@ def _set(
     org_id: str, *, at: datetime | None, reason: str, what: str, who: str, now: datetime
 ) -> None:
     with transaction.atomic():
-        row = OrgAccess.objects.select_for_update().filter(org_id=org_id).first()
+        organisations = OrgAccess.objects.organisations()
+        row = organisations.select_for_update().filter(org_id=org_id).first()
         if row is None:
             raise NotFound
         if (row.suspended_at is None) == (at is None):

@@ -3,12 +3,14 @@
 import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from config.contract import clock
 from config.contract.bodies import parse, rfc3339
 from config.contract.errors import NotFound
+from config.contract.ids import is_well_formed
 from config.contract.openapi import documented
 from config.contract.responses import success
 from config.contract.views import ContractViewSet, http
@@ -251,13 +253,14 @@ class FamilyViewSet(ContractViewSet):
     def destroy(self, request: Request, family_id: str) -> HttpResponse:
         """End a family; its access tokens stop at their next request."""
         caller = acting_for(http(request), caller_of(request), None)
-        if not revoke_family(
+        if not is_well_formed(family_id) or not revoke_family(
             org_id=caller.org_id, family_id=family_id, who=caller.subject, now=clock.real_now()
         ):
             raise NotFound
         return success(RevokedAnswer(revoked=True))
 
 
+@require_safe
 def jwks(request: HttpRequest) -> HttpResponse:
     """The verification keys (RFC 7517), so that a client can verify offline."""
     response = HttpResponse(
