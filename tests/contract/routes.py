@@ -1,54 +1,30 @@
-"""Every route of the URL configuration, each with a valid call of it.
+"""Every route of the URL configuration, and how it is called.
 
-The lists come from `config.urls`: a new route needs a row in CALLS, or
+The lists come from `config.urls`: a new route needs a row in calls.py, or
 test_routes.py fails.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
-from config.contract import clock
-from config.contract.ids import new_id
+from tests.contract.calls import CALLS, Call
+from tests.contract.credentials import operators_token, staff_token
 from tests.support.cast import Org
-from tokens.authentication import TokenAuthentication
-
-KIB = 1024
-
-#: JSON values of the wrong type, by what a field takes. `1.0` is no integer, `1` no boolean.
-WRONG: Mapping[str, tuple[Any, ...]] = {
-    "text": (1, 1.0, True, None, ["x"], {"x": "x"}),
-    "integer": (1.0, "1", True, None, [1], {"x": 1}),
-    "boolean": (1, 0, 1.0, "true", None, [True], {"x": True}),
-    "list": (1, 1.0, "x", True, None, {"x": "x"}),
-}
-
-
-@dataclass(frozen=True)
-class Call:
-    """How a route is called. `fields` names what each field of its body takes."""
-
-    body: Callable[[Org], dict[str, Any]] | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
-    optional: frozenset[str] = frozenset()
-    nullable: frozenset[str] = frozenset()
-    cap: int = 64 * KIB
-    #: False for a page or a document whose form is not ours to choose.
-    enveloped: bool = True
 
 
 @dataclass(frozen=True)
 class Route:
-    """One verb of one path."""
+    """One verb of one path. `by` is who may call it: nobody in particular where it is empty."""
 
     method: str
     path: str
-    takes_token: bool
+    by: str
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -65,17 +41,21 @@ class Route:
         org: Org | None = None,
         content_type: str = "application/json",
         method: str | None = None,
+        owner: str | None = None,
         headers: Mapping[str, str] | None = None,
         via: Client | None = None,
         **environ: Any,
     ) -> Any:
-        """Send raw bytes, with the organisation's token where one is given."""
-        credentials = org.headers() if org is not None and self.takes_token else {}
+        """Send raw bytes; where an organisation is given, as one who may call for it.
+
+        `owner` is the organisation whose things the path names, where it is not
+        `org`; an empty one names nobody.
+        """
         return (via or client()).generic(
             method or self.method,
-            f"/{self.path}",
+            self._url(owner if owner is not None else org.id if org else ""),
             raw,
-            headers={**credentials, **(headers or {})},
+            headers={**self._credentials(org), **(headers or {})},
             # Django's client would leave the type of an empty body out.
             **{"CONTENT_TYPE": content_type, **environ},
         )
@@ -95,6 +75,18 @@ class Route:
         assert self.call.body is not None
         return self.call.body(org)
 
+    def _url(self, owner: str) -> str:
+        path = self.call.path(owner) if self.call.path and owner else self.path
+        return f"/{path}?{self.call.query}" if self.call.query else f"/{path}"
+
+    def _credentials(self, org: Org | None) -> dict[str, str]:
+        if org is None or not self.by:
+            return {}
+        if self.by == "organisation":
+            return org.headers()
+        token = operators_token() if self.by == "operator" else staff_token()
+        return {"Authorization": f"Bearer {token}"}
+
 
 def new_client() -> Client:
     """Return a client as strict as the world: CSRF checked, faults answered, not raised."""
@@ -103,59 +95,6 @@ def new_client() -> Client:
 
 #: One for all calls that need no setting of their own: it loads the middleware once.
 client = cache(new_client)
-
-
-def _event() -> dict[str, Any]:
-    return {
-        "metric": "api_call",
-        "value": 1,
-        "occurredAt": clock.now().isoformat(),
-        "request_id": new_id("req"),
-    }
-
-
-CALLS: Mapping[str, Call] = {
-    "POST api/quota/check": Call(
-        body=lambda org: {"orgId": org.id, "metric": "api_call", "value": 1, "soft": False},
-        fields={"orgId": "text", "metric": "text", "value": "integer", "soft": "boolean"},
-        optional=frozenset({"value", "soft"}),
-    ),
-    "POST api/v1/usage": Call(
-        body=lambda org: {"orgId": org.id, **_event()},
-        fields={
-            "orgId": "text",
-            "metric": "text",
-            "value": "integer",
-            "occurredAt": "text",
-            "request_id": "text",
-        },
-    ),
-    "POST api/v1/usage/batch": Call(
-        body=lambda org: {"orgId": org.id, "events": [_event()]},
-        fields={"orgId": "text", "events": "list"},
-        cap=1024 * KIB,
-    ),
-    "GET api/me/entitlements": Call(),
-    "POST api/signup": Call(
-        body=lambda org: {"orgName": "Acme", "email": "owner@acme.example", "checkout": False},
-        fields={"orgName": "text", "email": "text", "checkout": "boolean"},
-        optional=frozenset({"checkout"}),
-    ),
-    "GET api/plans": Call(),
-    "POST api/tokens/activate": Call(
-        body=lambda org: {"activationCode": "mgc_unknown"},
-        fields={"activationCode": "text"},
-    ),
-    "POST api/admin/token": Call(
-        body=lambda org: {"username": "somebody", "password": "not the password", "otp": "123456"},
-        fields={"username": "text", "password": "text", "otp": "text"},
-        optional=frozenset({"otp"}),
-        nullable=frozenset({"otp"}),
-    ),
-    "GET api/diag/smoke": Call(),
-    "GET api/schema": Call(enveloped=False),
-    "GET api/docs": Call(enveloped=False),
-}
 
 
 def all_routes() -> list[Route]:
@@ -167,22 +106,24 @@ def all_routes() -> list[Route]:
             continue
         assert isinstance(pattern, URLPattern), f"{path}: this list does not descend"
         view: Any = pattern.callback
-        cls = view.cls
         actions: Mapping[str, str] | None = getattr(view, "actions", None)
-        methods = actions or {m: m for m in ("get", "post", "put", "patch", "delete")}
-        found += [
-            Route(
-                method=method.upper(),
-                path=path,
-                takes_token=TokenAuthentication in cls.authentication_classes,
-            )
-            for method in methods
-            if method != "head" and (actions or hasattr(cls, method))
-        ]
+        for method in actions or ("get", "post", "put", "patch", "delete"):
+            if method != "head" and (actions or hasattr(view.cls, method)):
+                name = f"{method.upper()} {path}"
+                found.append(Route(method.upper(), path, _caller(name, view.cls)))
     return found
+
+
+def _caller(name: str, view: Any) -> str:
+    if not view.authentication_classes:
+        return ""
+    return CALLS[name].by if name in CALLS else "organisation"
 
 
 #: A route without a row fails one test, not all of them.
 ROUTES = [route for route in all_routes() if str(route) in CALLS]
-WITH_BODY = [route for route in ROUTES if route.method == "POST"]
-WITH_TOKEN = [route for route in ROUTES if route.takes_token]
+WITH_BODY = [route for route in ROUTES if route.call.body is not None]
+#: Those that take organisations' tokens, and those that take any bearer token.
+WITH_TOKEN = [route for route in ROUTES if route.by == "organisation"]
+FOR_OPERATORS = [route for route in ROUTES if route.by in ("organisation", "operator")]
+GUARDED = [route for route in ROUTES if route.by]

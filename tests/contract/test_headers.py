@@ -6,13 +6,14 @@ import pytest
 from pytest_django import Settings
 
 from config.contract import clock
+from tests.contract.calls import CALLS
 from tests.contract.refusals import ECHO, refused
-from tests.contract.routes import CALLS, ROUTES, WITH_TOKEN, Route, client, new_client
+from tests.contract.routes import GUARDED, ROUTES, WITH_TOKEN, Route, client, new_client
 from tests.support.cast import Org, make_org
 from tokens import secrets
 from tokens.services import issue_code
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sandbox")]
 
 each_route = pytest.mark.parametrize("route", ROUTES, ids=str)
 each_route_with_token = pytest.mark.parametrize("route", WITH_TOKEN, ids=str)
@@ -43,10 +44,12 @@ def call(route: Route, org: Org, **more: Any) -> Any:
 @each_route
 def test_ids_are_made_where_none_are_given(route: Route, org: Org) -> None:
     first, second = call(route, org), call(route, org)
+    third = call(route, org, headers={"x-request-id": "r-1"})
 
     assert first.headers["x-request-id"] == first.headers["x-correlation-id"]
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
     assert len(first.headers["x-request-id"]) == 32
+    assert third.headers["x-correlation-id"] == "r-1"
 
 
 @each_route
@@ -68,13 +71,6 @@ def test_malformed_ids_are_replaced_and_never_echoed(route: Route, org: Org) -> 
         assert answer.headers["x-correlation-id"] == answer.headers["x-request-id"]
         assert ECHO not in str(answer.headers)
         assert ECHO.encode() not in answer.content
-
-
-@each_route
-def test_the_correlation_id_defaults_to_the_request_id(route: Route, org: Org) -> None:
-    answer = call(route, org, headers={"x-request-id": "r-1"})
-
-    assert answer.headers["x-correlation-id"] == "r-1"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/admin/", "/nope", "/api/x"])
@@ -108,11 +104,11 @@ def test_the_tenant_header_is_filled_in_from_the_token(route: Route, org: Org) -
 def test_the_tenant_header_may_name_the_organisation_of_the_token(route: Route, org: Org) -> None:
     answer = call(route, org, headers={"x-tenant-id": org.id})
 
-    assert answer.status_code == 200
+    assert answer.status_code in route.call.answers
     assert answer.headers["x-tenant-id"] == org.id
 
 
-@pytest.mark.parametrize("route", [r for r in ROUTES if not r.takes_token], ids=str)
+@pytest.mark.parametrize("route", [r for r in ROUTES if not r.by], ids=str)
 def test_the_tenant_header_is_ignored_without_a_token(route: Route, org: Org) -> None:
     answer = call(route, org, headers={"x-tenant-id": ECHO})
 
@@ -140,25 +136,25 @@ def test_the_name_of_the_tenant_header_is_a_setting(
 
     assert filled.headers["x-workspace"] == named.headers["x-workspace"] == org.id
     assert "x-tenant-id" not in filled.headers
-    assert (named.status_code, old.status_code) == (200, 200)
+    assert {named.status_code, old.status_code} <= route.call.answers
     refused(other, 403, "TENANT_MISMATCH")
 
 
-@each_route_with_token
-def test_a_missing_token_is_401_and_says_how_to_authenticate(route: Route, org: Org) -> None:
+@pytest.mark.parametrize("route", GUARDED, ids=str)
+def test_a_missing_token_is_401_and_says_how_to_authenticate(route: Route) -> None:
     answer = route.send_json({})
 
     refused(answer, 401, "UNAUTHENTICATED")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-@each_route_with_token
-@pytest.mark.parametrize("credential", ["Bearer", "Bearer ", "Basic eDp5", "Token x", "Bearer x y"])
-def test_what_is_no_bearer_token_is_401(route: Route, credential: str, org: Org) -> None:
-    answer = route.send_json({}, headers={"Authorization": credential})
+@pytest.mark.parametrize("route", GUARDED, ids=str)
+def test_what_is_no_bearer_token_is_401(route: Route) -> None:
+    for credential in ("Bearer", "Bearer ", "Basic eDp5", "Token x", "Bearer x y", "", "é"):
+        answer = route.send_json({}, headers={"Authorization": credential})
 
-    refused(answer, 401, "UNAUTHENTICATED")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+        refused(answer, 401, "UNAUTHENTICATED")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 def test_the_scheme_may_be_written_in_any_case(org: Org) -> None:
