@@ -6,8 +6,9 @@ its ORM's generality; one statement on the hot path needs neither.
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -18,6 +19,16 @@ from config.contract.errors import Unavailable
 
 #: Deadlock and serialisation failure: nothing was written, the caller starts again.
 START_AGAIN = frozenset({"40P01", "40001"})
+
+#: What the hot path asks of each connection, beside what the settings ask.
+#: A function's statements are planned once and not again for each call: with
+#: arrays as arguments PostgreSQL would find that worth the time, and it is not.
+_OPTIONS = " -c plan_cache_mode=force_generic_plan"
+
+
+class ConnectionLost(Unavailable):
+    """The server, or what lies between, ended the connection in the middle of a statement."""
+
 
 _lock = threading.Lock()
 _pool: ConnectionPool | None = None
@@ -30,10 +41,10 @@ def hot_connection() -> Iterator[psycopg.Connection]:
 
     Raises Unavailable when none is free in time, when the database is away, and
     when a lock or a statement took too long (START_AGAIN goes through as it is):
-    nothing was committed then, except
-    after a connection lost between commit and answer, where the caller's repeat
-    with the same request id is answered from the ledger.
+    nothing was committed then. Where the connection itself was lost (ConnectionLost)
+    nobody knows; a repeat with the same request id is answered from the ledger.
     """
+    lent: psycopg.Connection | None = None
     try:
         with _current_pool().connection(timeout=2) as lent:
             yield lent
@@ -42,7 +53,24 @@ def hot_connection() -> Iterator[psycopg.Connection]:
     except psycopg.OperationalError as error:
         if error.sqlstate in START_AGAIN:
             raise
-        raise Unavailable from None
+        raise (ConnectionLost if lent is not None and lent.closed else Unavailable) from None
+
+
+def fetch(statement: str, arguments: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run one statement as one transaction and return its rows.
+
+    The statement must be harmless to run twice: when the connection turns out to
+    be lost (the server restarted, a proxy hung up), it is run once more on
+    another. Raises what `hot_connection` does.
+    """
+    try:
+        with hot_connection() as lent:
+            return lent.execute(statement, arguments).fetchall()
+    except ConnectionLost:
+        # Its idle neighbours were most likely lost with it.
+        _current_pool().check()
+    with hot_connection() as lent:
+        return lent.execute(statement, arguments).fetchall()
 
 
 def close_pool() -> None:
@@ -65,6 +93,7 @@ def _current_pool() -> ConnectionPool:
             for owned_by_django in ("cursor_factory", "context", "prepare_threshold"):
                 parameters.pop(owned_by_django, None)
             parameters.pop("pool", None)
+            parameters["options"] = parameters.get("options", "") + _OPTIONS
             _pool = ConnectionPool(
                 kwargs={**parameters, "autocommit": True, "prepare_threshold": 0},
                 min_size=0,
