@@ -6,7 +6,7 @@ from datetime import datetime
 
 from config.contract import metrics
 from config.contract.clients import clients
-from config.contract.hotpool import hot_connection
+from config.contract.hotpool import fetch
 from quotas import counters, snapshots
 from quotas.denials import Numbers, numbers_of, rate_limit_headers
 from quotas.errors import PaymentRequired, QuotaExceeded
@@ -74,7 +74,7 @@ def check(
         known = _still_confirmed(org_id, copied)
         if known is not None:
             return _decision(known, value, decided_by="copy")
-    fresh = _from_database(org_id, metric, now)
+    fresh = _from_database(org_id, metric, now, had_copy=held is not None)
     if not (fresh.access and fresh.has_room(value)):
         _remember(org_id, fresh)
     return _decision(fresh, value, decided_by="database")
@@ -90,7 +90,7 @@ def _decision(snapshot: CounterSnapshot, value: int, *, decided_by: str) -> Deci
     return Decision(code=code, numbers=numbers_of(snapshot), decided_by=decided_by)
 
 
-def _from_database(org_id: str, metric: str, now: datetime) -> CounterSnapshot:
+def _from_database(org_id: str, metric: str, now: datetime, *, had_copy: bool) -> CounterSnapshot:
     read_at = time.monotonic()
     found = _read(org_id, metric, now)
     if found is None:
@@ -104,14 +104,13 @@ def _from_database(org_id: str, metric: str, now: datetime) -> CounterSnapshot:
     if found is None:
         # Opened and gone again within a request: an anchor restarted in between.
         raise PaymentRequired
-    clients.copy.fill(org_id, snapshots.fields([found]), read_at=read_at)
+    clients.copy.fill(org_id, snapshots.fields([found]), read_at=read_at, had_copy=had_copy)
     return found
 
 
 def _read(org_id: str, metric: str, now: datetime) -> CounterSnapshot | None:
-    with hot_connection() as lent:
-        row = lent.execute(_CURRENT, (org_id, metric, now, now)).fetchone()
-    return snapshots.of_columns(row) if row else None
+    rows = fetch(_CURRENT, (org_id, metric, now, now))
+    return snapshots.of_columns(rows[0]) if rows else None
 
 
 def _still_confirmed(org_id: str, copied: CounterSnapshot) -> CounterSnapshot | None:

@@ -18,7 +18,7 @@ from config.contract import clock
 from config.contract.clients import clients
 from config.contract.copy import Field
 from config.contract.errors import Forbidden, Unauthenticated, Unavailable
-from config.contract.hotpool import hot_connection
+from config.contract.hotpool import fetch
 from tokens.models import OrgAccess
 
 logger = structlog.get_logger("metergate.tokens")
@@ -71,7 +71,7 @@ def summary(org_id: str, held: dict[str, bytes] | None) -> AuthSummary | None:
     read_at = time.monotonic()
     fresh = _read(org_id)
     if fresh is not None:
-        clients.copy.fill(org_id, [_field(fresh)], read_at=read_at)
+        clients.copy.fill(org_id, [_field(fresh)], read_at=read_at, had_copy=held is not None)
     return fresh
 
 
@@ -112,11 +112,10 @@ def publish(org_id: str) -> None:
 
 def _read(org_id: str) -> AuthSummary | None:
     since = clock.real_now() - settings.ACCESS_TOKEN_LIFE - _REMEMBER
-    with hot_connection() as lent:
-        row = lent.execute(_SUMMARY, {"org_id": org_id, "since": since}).fetchone()
-    if row is None:
+    rows = fetch(_SUMMARY, {"org_id": org_id, "since": since})
+    if not rows:
         return None
-    generation, suspended, epoch, revoked = row
+    [(generation, suspended, epoch, revoked)] = rows
     return AuthSummary(epoch=epoch, generation=generation, suspended=suspended, revoked=revoked)
 
 

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from config.contract import metrics
 from config.contract.errors import ApiError, Unavailable
-from config.contract.hotpool import START_AGAIN, hot_connection
+from config.contract.hotpool import START_AGAIN, fetch
 from quotas import counters, snapshots
 from quotas.denials import Numbers, rate_limit_headers
 from quotas.errors import OutsideWindow, PaymentRequired, QuotaExceeded
@@ -139,8 +139,7 @@ def _call(org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> list[_
     arguments = _arguments(org_id, events, now)
     for _ in range(_TRIES):
         try:
-            with hot_connection() as lent:
-                return [_Row(*row) for row in lent.execute(_RECORD, arguments).fetchall()]
+            return [_Row(*row) for row in fetch(_RECORD, arguments)]
         except psycopg.Error as error:
             if error.sqlstate not in {_TWIN_WAS_FIRST, *START_AGAIN}:
                 raise

@@ -24,15 +24,21 @@ from config.contract import metrics
 logger = structlog.get_logger("metergate.copy")
 
 ORDER_WIDTH = 44
-#: Seconds for which a process leaves Valkey alone after it did not answer.
+#: Seconds for which requests leave Valkey alone after it did not answer.
 BREAKER_SECONDS = 0.5
+#: Seconds between two tries of the background thread. Shorter than the breaker,
+#: so that while Valkey is away it is this thread that waits, and no request.
+_TRY_SECONDS = 0.4
 
 # Fields only if newer. The key's life starts when it is made and nothing
 # prolongs it: a field whose publish was lost must die in time.
 _PUBLISH = """
 local width = tonumber(ARGV[1])
 local life = tonumber(ARGV[2])
-for i = 3, #ARGV, 2 do
+if ARGV[3] == 'beside' and redis.call('EXISTS', KEYS[1]) == 0 then
+  return 0
+end
+for i = 4, #ARGV, 2 do
   local held = redis.call('HGET', KEYS[1], ARGV[i])
   if not held or string.sub(held, 1, width) < string.sub(ARGV[i + 1], 1, width) then
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
@@ -60,6 +66,14 @@ class Field:
         return b"%08d%018d%018d" % (self.epoch, self.major, self.minor) + self.payload
 
 
+@dataclass(slots=True)
+class _Unsent:
+    """What Valkey did not take of one organisation, and until when that matters."""
+
+    fields: dict[str, Field]
+    until: float
+
+
 def unpack(value: bytes) -> bytes:
     """Return the payload of a stored field."""
     return value[ORDER_WIDTH:]
@@ -79,13 +93,15 @@ class OrgCopy:
         )
         self._publish = self._client.register_script(_PUBLISH)
         self._broken_until = 0.0
-        self._dirty: dict[str, dict[str, Field]] = {}
-        self._dirty_lock = threading.Lock()
-        self._retrier: threading.Thread | None = None
+        self._dirty: dict[str, _Unsent] = {}
+        # Guards the dirty set, and the birth and death of the thread that empties it.
+        self._tending = threading.Lock()
+        self._tender: threading.Thread | None = None
+        self._closing = threading.Event()
 
     @property
     def is_broken(self) -> bool:
-        """Whether Valkey failed within the last half second."""
+        """Whether Valkey failed and has not answered since."""
         return time.monotonic() < self._broken_until
 
     def ping(self) -> bool:
@@ -97,7 +113,7 @@ class OrgCopy:
 
     def read(self, org_id: str) -> dict[str, bytes] | None:
         """Return all fields of an organisation; None when there is no copy to trust."""
-        if self.is_broken or (self._dirty and org_id in self._dirty):
+        if self.is_broken or org_id in self._dirty:
             # What this process could not publish, it knows to be stale.
             return None
         try:
@@ -119,15 +135,19 @@ class OrgCopy:
         self._remember(org_id, fields)
         return False
 
-    def fill(self, org_id: str, fields: Sequence[Field], *, read_at: float) -> None:
+    def fill(
+        self, org_id: str, fields: Sequence[Field], *, read_at: float, had_copy: bool = False
+    ) -> None:
         """Publish what was read from the database because the copy did not have it.
 
         `read_at` is `time.monotonic()` from before the read: a key made here
-        lives from then, since what changed after it may be missing.
+        lives from then, since what changed after it may be missing. With
+        `had_copy` no key is made: the one that was there may have taken a newer
+        publish into its grave since, and ours would come back as the truth.
         """
         life = settings.COPY_TTL - (time.monotonic() - read_at)
         if life > 0 and not self.is_broken:
-            self._try(org_id, fields, life=life)
+            self._try(org_id, fields, life=life, only_beside=had_copy)
 
     def forget(self, org_id: str) -> None:
         """Drop an organisation's copy (tests, restore)."""
@@ -136,8 +156,19 @@ class OrgCopy:
         except redis.RedisError as error:
             self._failed("forget", error)
 
-    def _try(self, org_id: str, fields: Iterable[Field], *, life: float) -> bool:
-        arguments: list[bytes | int | str] = [ORDER_WIDTH, max(1, int(life * 1000))]
+    def close(self) -> None:
+        """Give up what is not sent, and close the connections."""
+        self._closing.set()
+        self._client.close()
+
+    def _try(
+        self, org_id: str, fields: Iterable[Field], *, life: float, only_beside: bool = False
+    ) -> bool:
+        arguments: list[bytes | int | str] = [
+            ORDER_WIDTH,
+            max(1, int(life * 1000)),
+            "beside" if only_beside else "anywhere",
+        ]
         for field in fields:
             arguments += (field.name, field.packed())
         try:
@@ -148,41 +179,64 @@ class OrgCopy:
         return True
 
     def _failed(self, what: str, error: redis.RedisError) -> None:
-        self._broken_until = time.monotonic() + BREAKER_SECONDS
         metrics.COPY_FAILURES.labels(what).inc()
-        logger.warning("copy_failed", what=what, error=type(error).__name__)
+        if not self.is_broken:
+            logger.warning("copy_failed", what=what, error=type(error).__name__)
+        self._broken_until = time.monotonic() + BREAKER_SECONDS
+        with self._tending:
+            self._tend_from_now_on()
 
     def _remember(self, org_id: str, fields: Iterable[Field]) -> None:
-        with self._dirty_lock:
-            held = self._dirty.setdefault(org_id, {})
+        # By then every copy that lacks these fields has expired by itself.
+        until = time.monotonic() + settings.COPY_TTL + 1
+        with self._tending:
+            unsent = self._dirty.setdefault(org_id, _Unsent({}, until))
+            unsent.until = until
             for field in fields:
-                older = held.get(field.name)
+                older = unsent.fields.get(field.name)
                 if older is None or older.packed() < field.packed():
-                    held[field.name] = field
-            if self._retrier is None or not self._retrier.is_alive():
-                self._retrier = threading.Thread(
-                    target=self._retry_dirty, name="copy-retry", daemon=True
-                )
-                self._retrier.start()
+                    unsent.fields[field.name] = field
+            self._tend_from_now_on()
 
-    def _retry_dirty(self) -> None:
-        # By then a copy that was seeded before the failure has expired, even if
-        # Valkey never took what we have.
-        give_up = time.monotonic() + settings.COPY_TTL + 1
-        while self._dirty and time.monotonic() < give_up:
-            time.sleep(BREAKER_SECONDS)
-            for org_id, fields in list(self._dirty.items()):
-                if self.is_broken:
-                    break
-                sent = dict(fields)
-                if self._try(org_id, sent.values(), life=settings.COPY_TTL):
-                    with self._dirty_lock:
-                        if self._dirty.get(org_id) == sent:
-                            self._dirty.pop(org_id, None)
-        with self._dirty_lock:
-            if time.monotonic() >= give_up:
-                self._dirty.clear()
-            self._retrier = None
+    def _tend_from_now_on(self) -> None:
+        if self._tender is None or not self._tender.is_alive():  # none survives a fork
+            self._tender = threading.Thread(target=self._tend, name="copy-tender", daemon=True)
+            self._tender.start()
+
+    def _tend(self) -> None:
+        """Ask Valkey until it answers and has taken all that is dirty, then end."""
+        while not self._closing.wait(_TRY_SECONDS):
+            # Before the ping: while it hangs, no request shall try its luck.
+            self._broken_until = time.monotonic() + BREAKER_SECONDS
+            if not self.ping():
+                self._forget_expired()
+            elif self._send_dirty():
+                return
+
+    def _send_dirty(self) -> bool:
+        """Send what is dirty. Returns True when nothing is left and this thread's work is done."""
+        with self._tending:
+            todo = {org_id: dict(unsent.fields) for org_id, unsent in self._dirty.items()}
+        for org_id, sent in todo.items():
+            if not self._try(org_id, sent.values(), life=settings.COPY_TTL):
+                return False
+            with self._tending:
+                # What was added meanwhile stays for the next round.
+                if self._dirty[org_id].fields == sent:
+                    del self._dirty[org_id]
+        with self._tending:
+            if self._dirty:
+                return False
+            # Under the lock: whoever finds something dirty from here on starts a new thread.
+            self._tender = None
+            self._broken_until = 0.0
+            return True
+
+    def _forget_expired(self) -> None:
+        with self._tending:
+            for org_id, unsent in list(self._dirty.items()):
+                if unsent.until < time.monotonic():
+                    del self._dirty[org_id]
 
 
 def _key(org_id: str) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from config.contract.clients import clients
 from config.contract.errors import ApiError
 from tests.races.interleave import by_hand, in_thread, wait_until_blocked
-from tests.races.ledger import counter_of, sum_of_events
+from tests.races.ledger import copy_equals_truth, counter_of, sum_of_events
 from tests.support.cast import Org, make_org
 from usage import ledger
 from usage.ledger import NewUsageEvent, Recorded
@@ -148,3 +149,18 @@ def test_counters_are_locked_in_one_order_whatever_order_they_came_in(
 
     assert [one.status for one in other.result(5)] == ["accepted", "accepted"]
     assert counter_of(org.id).used == counter_of(org.id, "compute_ms").used == 2
+
+
+def test_a_repeat_publishes_what_the_first_writer_died_before_publishing(
+    transactional_db: None,
+) -> None:
+    org = make_org(now=NOW)
+    record(org, event("before"))
+    with by_hand() as held:
+        count_by_hand(held, org, event("r", value=5))
+        held.commit()  # and dies before it publishes
+
+    [again] = record(org, event("r", value=5))
+
+    assert again.status == "duplicate"
+    assert copy_equals_truth(clients.copy, counter_of(org.id))

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from config.contract import clock
-from config.contract.copy import BREAKER_SECONDS, OrgCopy
+from config.contract.copy import OrgCopy
 from tests.races.conftest import Length
 from tests.races.crew import Answer, Call, Crew
 from tests.races.ledger import counter_of, single, sum_of_events, use, wait_for_the_copy
@@ -110,23 +110,21 @@ def test_a_denial_reads_the_same_without_valkey(shaken_crew: Crew, own_valkey: O
     assert with_copy.body["error"] == without.body["error"]
 
 
-def test_a_hanging_valkey_is_asked_once_per_breaker_and_not_once_per_request(
+def test_a_hanging_valkey_makes_the_first_requests_wait_and_not_each_one(
     shaken_crew: Crew, own_valkey: OwnValkey, length: Length
 ) -> None:
     size = length.of(400, 3_000)
     org = make_org(included=size)
     shaken_crew.run(org.tokens.access_token, [ask(org)] * 4)
     own_valkey.pause()
-    started = clock.real_now()
 
     answers = shaken_crew.run(org.tokens.access_token, mixed_load(org, size))
 
-    seconds = (clock.real_now() - started).total_seconds()
     assert {answer.status for answer in answers} == {200}
     waited = sum(failures(writer_metrics) for writer_metrics in metrics_of(shaken_crew))
-    # Each of two processes tries once per breaker, and one request that was
-    # already on its way may wait in each of four threads at the first failure.
-    assert waited <= 2 * (2 * (seconds / BREAKER_SECONDS + 1) + 4)
+    # The first requests of each thread find out; from then on a thread of its own
+    # does the waiting. Slack for a machine too busy to run that thread in time.
+    assert waited <= 2 * 4 * 3 < size / 10
 
 
 def metrics_of(crew: Crew) -> list[str]:

@@ -5,8 +5,8 @@
 -- is locked for the time of this function and no round trip longer.
 --
 -- Rows returned with kind 'event' answer the input in order; kind 'counter' are
--- the counters as this call left them (or found them, where it denied), to be
--- published. Outcomes:
+-- the counters as this call left them (or found them, where it denied or
+-- repeated), to be published. Outcomes:
 --   accepted, duplicate           counted now / answered from the ledger
 --   conflict (detail: the field), voided
 --   early, late                   outside the window
@@ -60,7 +60,8 @@ DECLARE
     c_access boolean[] := '{}';
     c_valid timestamptz[] := '{}';
     c_closed boolean[] := '{}';
-    c_shown boolean[] := '{}';
+    d_counter bigint[] := '{}'; -- counters of repeats: who counted may not have published
+    v_counter bigint;
     a_by_first int[];           -- position in the a_ arrays, by p_first
     a_metric text[] := '{}';
     a_value bigint[] := '{}';
@@ -107,7 +108,6 @@ BEGIN
             c_access := c_access || c.access;
             c_valid := c_valid || c.valid_until;
             c_closed := c_closed || (c.closed_at IS NOT NULL);
-            c_shown := c_shown || false;
         END LOOP;
     END IF;
     a_by_first := array_fill(0, ARRAY[cardinality(p_request)]);
@@ -151,10 +151,13 @@ BEGIN
                 outcome := 'duplicate';
                 period_key := ev.e_key; period_start := ev.e_start;
                 used := ev.used_after; remaining := ev.remaining_after;
-                SELECT q.period_end, greatest(0, q.included + q.adjusted)
-                  INTO period_end, units_limit
+                SELECT q.id, q.period_end, greatest(0, q.included + q.adjusted)
+                  INTO v_counter, period_end, units_limit
                   FROM quotas_usagecounter q
                  WHERE q.org_id = p_org AND q.metric = ev.metric AND q.period_start = ev.e_start;
+                IF NOT v_counter = ANY (c_id || d_counter) THEN
+                    d_counter := d_counter || v_counter;
+                END IF;
             END IF;
             RETURN NEXT;
             CONTINUE;
@@ -183,7 +186,6 @@ BEGIN
             outcome := 'refresh'; v_pending := true; RETURN NEXT; CONTINUE;
         END IF;
         v_room := c_overage[k] = 'allow' OR c_used[k] + ev.value <= c_limit[k];
-        c_shown[k] := true;
         IF NOT c_access[k] OR NOT v_room THEN
             outcome := CASE WHEN c_access[k] THEN 'denied' ELSE 'no_access' END;
             used := c_used[k]; remaining := greatest(0, c_limit[k] - c_used[k]);
@@ -239,14 +241,23 @@ BEGIN
              WHERE q.id = c_id[k];
             c_version[k] := c_version[k] + 1;
         END IF;
-        IF c_shown[k] THEN
-            ord := k; metric := c_metric[k]; period_key := c_key[k];
-            period_start := c_start[k]; period_end := c_end[k];
-            used := c_used[k]; remaining := greatest(0, c_limit[k] - c_used[k]);
-            units_limit := c_limit[k]; version := c_version[k]; overage := c_overage[k];
-            access := c_access[k]; valid_until := c_valid[k];
-            RETURN NEXT;
-        END IF;
+        ord := k; metric := c_metric[k]; period_key := c_key[k];
+        period_start := c_start[k]; period_end := c_end[k];
+        used := c_used[k]; remaining := greatest(0, c_limit[k] - c_used[k]);
+        units_limit := c_limit[k]; version := c_version[k]; overage := c_overage[k];
+        access := c_access[k]; valid_until := c_valid[k];
+        RETURN NEXT;
     END LOOP;
+    IF cardinality(d_counter) > 0 THEN
+        RETURN QUERY
+        SELECT 'counter', 0, NULL, NULL,
+               q.metric::text, q.period_key::text, q.period_start, q.period_end,
+               q.counted - q.forgiven,
+               greatest(0, q.included + q.adjusted - q.counted + q.forgiven),
+               greatest(0, q.included + q.adjusted),
+               q.version, q.overage::text, q.access, q.valid_until, v_epoch
+          FROM quotas_usagecounter q
+         WHERE q.id = ANY (d_counter);
+    END IF;
 END
 $$;
