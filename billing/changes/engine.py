@@ -76,7 +76,7 @@ def run(
     begun = _begin(kind=kind, org_id=org_id, request=request, body=body, key=key)
     if begun.replay is not None:
         return Answer(idempotency.kept(begun.replay), replayed=True)
-    return Answer(_carry_through(begun), replayed=False)
+    return Answer(_carry_through(begun.operation), replayed=False)
 
 
 def carry_on(operation: Operation) -> None:
@@ -84,9 +84,8 @@ def carry_on(operation: Operation) -> None:
 
     A refusal closes it. Raises only what leaves it unfinished.
     """
-    key = IdempotencyKey.objects.filter(operation=operation).first()
     try:
-        _carry_through(idempotency.Begun(operation, key))
+        _carry_through(operation)
     except ApiError as error:
         if may_pass(error):
             raise
@@ -95,7 +94,7 @@ def carry_on(operation: Operation) -> None:
 def give_up(operation: Operation) -> None:
     """Close a change that could not be finished in a day. What Stripe has of it is converged."""
     logger.error("change_given_up", operation=str(operation.uuid), kind=operation.kind)
-    _close(idempotency.Begun(operation, None), error="given_up")
+    _close(operation, error="given_up")
 
 
 def is_too_old(operation: Operation, *, now: datetime) -> bool:
@@ -120,8 +119,14 @@ def _begin(
                     scope=f"{kind}:{org_id}",
                     key=key,
                     body=body,
-                    start=lambda: operations.start(
-                        kind=kind, org_id=org_id, request=request(), now=clock.real_now()
+                    start=lambda: (
+                        _adopted(kind, org_id, body)
+                        or operations.start(
+                            kind=kind,
+                            org_id=org_id,
+                            request={**request(), "asked": body},
+                            now=clock.real_now(),
+                        )
                     ),
                     now=clock.real_now(),
                 )
@@ -145,6 +150,29 @@ def _begin(
             _waiting.release()
 
 
+def _adopted(kind: str, org_id: str, body: Any) -> Operation | None:
+    """Take over an unfinished change that was asked for in the same words.
+
+    Who was told to try again, and does, wants that change carried through and its
+    answer, also where the repeat comes without a key.
+    """
+    now = clock.real_now()
+    left = (
+        Operation.objects.select_for_update()
+        .filter(
+            org_id=org_id,
+            kind=kind,
+            state=Operation.State.STARTED,
+            lease_until__lte=now,
+            request__asked=body,
+        )
+        .first()
+    )
+    if left is not None:
+        operations.go_on(left, now=now)
+    return left
+
+
 def _unfinished(org_id: str) -> Operation | None:
     return (
         Operation.objects.filter(org_id=org_id, state=Operation.State.STARTED)
@@ -153,31 +181,30 @@ def _unfinished(org_id: str) -> Operation | None:
     )
 
 
-def _carry_through(begun: idempotency.Begun) -> Json:
-    operation = begun.operation
+def _carry_through(operation: Operation) -> Json:
     try:
         work = WORKERS[operation.kind](operation)
-        return _finish(begun, work)
+        return _finish(operation, work)
     except ApiError as error:
         if may_pass(error):
             if isinstance(error, StripeFailed):
                 # Stripe keeps a 500 under its key for a day: ask under new ones,
                 # after the work has looked whether the old ones took effect.
                 operations.renew_keys(operation)
-            idempotency.let_go(begun, error=error.code, now=clock.real_now())
+            operations.release(operation, error=error.code, now=clock.real_now())
         else:
-            _close(begun, error=error.code, refusal=error)
+            _close(operation, error=error.code, refusal=error)
         raise
     except Exception as error:
         # Ours or the database's fault. The row stays; nobody need wait for its lease.
         with suppress(DatabaseError):
-            idempotency.let_go(begun, error=type(error).__name__, now=clock.real_now())
+            operations.release(operation, error=type(error).__name__, now=clock.real_now())
         raise
 
 
-def _finish(begun: idempotency.Begun, work: Work) -> Json:
+def _finish(held: Operation, work: Work) -> Json:
     with transaction.atomic():
-        operation = Operation.objects.select_for_update().get(pk=begun.operation.pk)
+        operation = Operation.objects.select_for_update().get(pk=held.pk)
         if operation.state == Operation.State.STARTED:
             if work.fetched is not None:
                 convergence.apply(work.fetched, because=f"{operation.kind} {operation.uuid}")
@@ -185,20 +212,20 @@ def _finish(begun: idempotency.Begun, work: Work) -> Json:
         if operation.state != Operation.State.DONE:
             raise Unavailable  # closed by another while we worked: a retry looks again
         result: Json = operation.result or {}
-        idempotency.keep(begun.key, status=200, response=result)
+        for key in _waiting_keys(operation):
+            idempotency.keep(key, status=200, response=result)
     return result
 
 
-def _close(begun: idempotency.Begun, *, error: str, refusal: ApiError | None = None) -> None:
+def _close(held: Operation, *, error: str, refusal: ApiError | None = None) -> None:
     """Close a change that will not be made.
 
     A decided refusal is remembered for its key. Otherwise the retry with the key
     opens the operation again, and asks Stripe under new keys where it may have
     kept something under the old ones.
     """
-    decided = refusal is not None and idempotency.is_decided(refusal)
     with transaction.atomic():
-        operation = Operation.objects.select_for_update().get(pk=begun.operation.pk)
+        operation = Operation.objects.select_for_update().get(pk=held.pk)
         if operation.state != Operation.State.STARTED:
             return
         operation.error = error
@@ -206,5 +233,11 @@ def _close(begun: idempotency.Begun, *, error: str, refusal: ApiError | None = N
             operation.key_generation += 1
         operation.save(update_fields=["error", "key_generation"])
         operations.finish(operation, result={}, now=clock.real_now(), failed=True)
-        if refusal is not None and decided:
-            idempotency.keep_refusal(begun.key, refusal)
+        if refusal is not None and idempotency.is_decided(refusal):
+            for key in _waiting_keys(operation):
+                idempotency.keep_refusal(key, refusal)
+
+
+def _waiting_keys(operation: Operation) -> list[IdempotencyKey]:
+    """Return the keys that wait for the answer: of the request, and of its repeats."""
+    return list(operation.keys.select_for_update().filter(status=None).order_by("pk"))

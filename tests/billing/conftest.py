@@ -1,4 +1,4 @@
-"""Who changes plans."""
+"""Who changes plans, and at which length."""
 
 import pytest
 
@@ -10,3 +10,9 @@ from tests.sandbox.server import Control
 def owner(transactional_db: None, sandbox: Control) -> Owner:
     """The owner of an organisation that just signed up: trialing on starter, with a card."""
     return new_owner()
+
+
+@pytest.fixture
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether the torture tests were asked for (`./dev test -m torture`): all, not a sample."""
+    return "torture" in str(request.config.getoption("-m"))

@@ -86,21 +86,28 @@ def new_owner(name: str = "Acme") -> Owner:
     return Owner(signed_up["orgId"], tokens)
 
 
-def paid(sandbox: Control) -> list[int]:
-    """Return what was charged, in order, in minor units."""
-    return [one["amount_paid"] for one in sandbox.objects("invoice") if one["amount_paid"]]
+def paid(sandbox: Control, customer_id: str | None = None) -> list[int]:
+    """Return what was charged (to a customer), in order, in minor units."""
+    return [
+        one["amount_paid"] for one in _of(sandbox, "invoice", customer_id) if one["amount_paid"]
+    ]
 
 
-def live_subscriptions(sandbox: Control) -> list[Any]:
+def live_subscriptions(sandbox: Control, customer_id: str | None = None) -> list[Any]:
     """Return the subscriptions at Stripe that are not over."""
-    found = sandbox.objects("subscription")
+    found = _of(sandbox, "subscription", customer_id)
     return [one for one in found if one["status"] not in Subscription.TERMINAL]
 
 
-def schedules(sandbox: Control) -> list[Any]:
+def schedules(sandbox: Control, customer_id: str | None = None) -> list[Any]:
     """Return the schedules at Stripe that still manage a subscription."""
-    found = sandbox.objects("subscription_schedule")
+    found = _of(sandbox, "subscription_schedule", customer_id)
     return [one for one in found if one["status"] in ("active", "not_started")]
+
+
+def _of(sandbox: Control, kind: str, customer_id: str | None) -> list[Any]:
+    found = sandbox.objects(kind)
+    return [one for one in found if customer_id in (None, one["customer"])]
 
 
 def unfinished() -> int:
