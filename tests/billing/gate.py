@@ -22,12 +22,16 @@ _PATIENCE = 30
 
 
 class Gate:
-    """Forwards everything; holds the first request of `method path` until `open`."""
+    """Forwards everything; holds the first request of `method path` until `open`.
 
-    def __init__(self, upstream: str, held: str) -> None:
+    With `answered` Stripe does what it was asked, and its answer is what is held.
+    """
+
+    def __init__(self, upstream: str, held: str, *, answered: bool) -> None:
         self.arrived = threading.Event()
         self._opened = threading.Event()
         self._held, self._upstream = held, urlsplit(upstream)
+        self._answered = answered
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -60,13 +64,17 @@ class Gate:
 
     def _forward(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        self._hold(f"{handler.command} {urlsplit(handler.path).path}")
+        request = f"{handler.command} {urlsplit(handler.path).path}"
+        if not self._answered:
+            self._hold(request)
         link = http.client.HTTPConnection(
             str(self._upstream.hostname), self._upstream.port, timeout=_PATIENCE
         )
         link.request(handler.command, handler.path, body, dict(handler.headers))
         answer = link.getresponse()
         content = answer.read()
+        if self._answered:
+            self._hold(request)
         try:
             handler.send_response(answer.status)
             for name, value in answer.getheaders():
@@ -94,9 +102,11 @@ class Gate:
 
 
 @contextmanager
-def holding(sandbox: Control, request: str, *, slots: int | None = None) -> Iterator[Gate]:
-    """Put a gate before the sandbox that holds the first `METHOD /path`."""
-    gate = Gate(sandbox.url, request)
+def holding(
+    sandbox: Control, request: str, *, slots: int | None = None, answered: bool = False
+) -> Iterator[Gate]:
+    """Put a gate before the sandbox that holds the first `METHOD /path`, or its answer."""
+    gate = Gate(sandbox.url, request, answered=answered)
     serving = threading.Thread(target=gate.run)
     serving.start()
     transport = Transport(api_key=settings.STRIPE_API_KEY, base_url=gate.url, slots=slots)

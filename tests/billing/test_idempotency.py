@@ -166,6 +166,17 @@ def test_the_completers_lease_holds_the_client_off(sandbox: Control) -> None:
     assert at_stripe(sandbox) == (0, 0)
 
 
+def test_one_of_two_completers_takes_an_operation_over() -> None:
+    crashed = _running()
+    early = operations.take_over(crashed, now=clock.real_now())
+    let_the_lease_run_out()
+
+    one, other = (operations.take_over(crashed, now=clock.real_now()) for _ in range(2))
+
+    assert (early, one, other) == (False, True, False)
+    assert crashed.attempts == 2
+
+
 def test_an_answer_is_remembered_for_a_day_and_no_longer() -> None:
     first = data(sign_up("k1"))
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,9 @@ from django.db import connection, connections
 from billing import convergence, tasks
 from billing.models import Operation, Organization, Subscription
 from billing.signup import MOST_ATTEMPTS
+from config.contract.clients import clients
 from quotas.models import Entitlement
+from tests.billing.gate import holding
 from tests.billing.signups import (
     BODY,
     EMAIL,
@@ -146,6 +149,24 @@ def test_a_webhook_that_is_faster_than_the_sign_up_is_linked_afterwards(sandbox:
     assert unlinked == ""
     assert Subscription.objects.get().org_id == org_id
     assert Entitlement.objects.get(org_id=org_id).status == "trialing"
+
+
+def test_a_webhook_that_is_faster_than_stripes_own_answer_is_not_undone(sandbox: Control) -> None:
+    with holding(sandbox, "POST /v1/subscriptions", answered=True) as gate:
+        signing_up = threading.Thread(target=_sign_up_in_a_thread, args=["k1"])
+        signing_up.start()
+        gate.wait()
+        [event] = sandbox.events(type_="customer.subscription.created")
+        subscription_id = event["data"]["object"]["id"]
+        clients.stripe.set_cancel_at_period_end(
+            subscription_id=subscription_id, cancel=True, idempotency_key="portal"
+        )
+        convergence.converge(subscription_id, because="webhook")
+        gate.open()
+        signing_up.join(_PATIENCE)
+
+    assert Subscription.objects.get().cancel_at is not None
+    assert Entitlement.objects.get().ends_at is not None
 
 
 def test_a_database_that_refuses_at_the_end_is_no_loss(sandbox: Control) -> None:
