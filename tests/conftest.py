@@ -16,5 +16,7 @@ pytest_plugins = [
     "tests.support.database",
     "tests.support.cast",
     "tests.support.live",
+    "tests.support.length",
+    "tests.support.browser",
     "tests.sandbox.fixtures",
 ]

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from config.contract.errors import Forbidden, ValidationFailed
 from tokens.authentication import admitted
 from tokens.principals import Principal, StaffPrincipal
+from tokens.throttles import count_hot
 
 
 def needs_scope(*any_of: str) -> type[BasePermission]:
@@ -80,7 +81,8 @@ def acting_for(request: HttpRequest, principal: Principal, org_id: str | None) -
     An organisation's token acts for its own: another id, in the body or the
     tenant header, is TENANT_MISMATCH, whether it exists or not. An operator acts
     for the named one (`org_id`, else the tenant header), which must exist and not
-    be suspended; the returned principal carries its id and its copy.
+    be suspended; the returned principal carries its id and its copy. Raises
+    Throttled where that organisation is called for too often on a hot route.
     """
     header = request.headers.get(settings.TENANT_HEADER)
     if not principal.is_operator:
@@ -92,4 +94,7 @@ def acting_for(request: HttpRequest, principal: Principal, org_id: str | None) -
     named = org_id or header
     if not named:
         raise ValidationFailed({"orgId": ["Name the organisation to act for"]})
-    return admitted(request, principal, org_id=named)
+    acting = admitted(request, principal, org_id=named)
+    if request.resolver_match is not None and request.resolver_match.route in settings.HOT_ROUTES:
+        count_hot(acting.org_id)
+    return acting
