@@ -6,16 +6,17 @@ def search(request): ...
 urlpatterns = [path("reports", metered(metric="compute_ms", units=cost_of)(view))]
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar, cast
 
 import structlog
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from config.contract import clock
-from config.contract.errors import ApiError
+from config.contract.errors import ValidationFailed
 from config.contract.ids import new_id
 from config.contract.responses import as_api_error, error_response
 from quotas import catalogue
@@ -27,7 +28,10 @@ from usage.services import record_usage
 from usage.voids import void_event
 
 logger = structlog.get_logger("metergate.metered")
+
 View = TypeVar("View", bound=Callable[..., Any])
+Units = int | Callable[[HttpRequest], int]
+MOST_UNITS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +39,53 @@ class Metering:
     """What one request of a view costs. `units` may be computed from the request."""
 
     metric: str
-    units: int | Callable[[HttpRequest], int]
+    units: Units
     refund_on_error: bool
 
     def units_of(self, request: HttpRequest) -> int:
-        """Return the units that this request costs."""
-        return self.units(request) if callable(self.units) else self.units
+        """Return the units that this request costs.
+
+        Raises ValidationFailed where they are not 1 to `MOST_UNITS`, or where the
+        function finds with ValueError that what the request asks has no price.
+        """
+        if not callable(self.units):
+            return self.units
+        try:
+            units = self.units(request)
+        except ValueError:
+            units = None
+        if not _is_countable(units):
+            raise ValidationFailed({"": ["What the request asks for cannot be counted in units"]})
+        return units
+
+
+def _is_countable(units: object) -> TypeGuard[int]:
+    return type(units) is int and 1 <= units <= MOST_UNITS
 
 
 def metered(
-    *,
-    metric: str,
-    units: int | Callable[[HttpRequest], int] = 1,
-    refund_on_error: bool = False,
+    *, metric: str, units: Units = 1, refund_on_error: bool = False
 ) -> Callable[[View], View]:
     """Declare a view metered: one event of `units` per request, counted before it runs.
 
     The caller authenticates with an organisation's token holding `usage:write`.
     Past the quota the view does not run and the answer is the standard denial.
-    With `refund_on_error` the event is voided when the view answers 5xx.
+    With `refund_on_error` the event is voided when the view answers 5xx. Raises
+    ValueError for a number of units that no event may have.
     """
+    if not callable(units) and not _is_countable(units):
+        raise ValueError(f"units must be 1 to {MOST_UNITS}, not {units!r}")
 
     def declare(view: View) -> View:
-        view.metering = Metering(metric, units, refund_on_error)  # type: ignore[attr-defined]
-        return view
+        @functools.wraps(view)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, **kwargs)
+
+        # On a function of its own: the same view may stand unmetered elsewhere.
+        counted.metering = Metering(metric, units, refund_on_error)  # type: ignore[attr-defined]
+        # The caller is known by a header that no foreign page can make a browser send.
+        counted.csrf_exempt = True  # type: ignore[attr-defined]
+        return cast(View, counted)
 
     return declare
 
@@ -135,6 +162,6 @@ def _refund(counted: _Counted) -> None:
             voided_by="metered",
             now=clock.now(),
         )
-    except ApiError as error:
+    except Exception as error:
         # The caller keeps the answer of the view; that the refund failed is ours to see.
-        logger.error("refund_failed", code=error.code, event=counted.request_id)
+        logger.exception("refund_failed", error=type(error).__name__, use=counted.request_id)
