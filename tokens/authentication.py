@@ -46,6 +46,9 @@ def authenticate(request: HttpRequest) -> Principal:
         domain=claims["domain"],
         family_id=claims["fam"],
     )
+    # Known from here on, also to a refusal: a token of ours says whose it is.
+    tenant_id = None if principal.is_operator else principal.org_id
+    identify(request, tenant_id=tenant_id, principal=principal.subject, scopes=principal.scopes)
     if principal.domain:
         domains.require(request, principal.domain)
     if principal.is_operator:
@@ -53,7 +56,6 @@ def authenticate(request: HttpRequest) -> Principal:
         own = access.summary(principal.family_id, clients.copy.read(principal.family_id))
         if own is None or own.suspended:
             raise Unauthenticated("The token was revoked")
-        identify(request, tenant_id=None, principal=principal.subject, scopes=principal.scopes)
         return principal
     return admitted(request, principal, org_id=principal.org_id)
 
@@ -70,8 +72,9 @@ def admitted(request: HttpRequest, principal: Principal, *, org_id: str) -> Prin
     summary = access.summary(org_id, held)
     if summary is None:
         raise NotFound("No such organisation") if principal.is_operator else Unauthenticated()
+    if principal.is_operator:
+        identify(request, tenant_id=org_id, principal=principal.subject, scopes=principal.scopes)
     summary.admit(None if principal.is_operator else principal.family_id)
-    identify(request, tenant_id=org_id, principal=principal.subject, scopes=principal.scopes)
     return replace(principal, org_id=org_id, copy=held)
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from config.contract.errors import ApiError, Forbidden
+from config.contract.errors import Forbidden, Unauthenticated
 from tokens import access, secrets
 from tokens.models import ActivationCode, OrgAccess, RefreshToken, TokenFamily
 from tokens.services import IssuedTokens, access_token_of, audit
@@ -22,11 +22,11 @@ logger = structlog.get_logger("metergate.tokens")
 GRACE = timedelta(seconds=10)
 
 
-class RefreshInvalid(ApiError):
+class RefreshInvalid(Unauthenticated):
     """The refresh token is wrong, over, used before, or of a revoked family."""
 
     def __init__(self) -> None:
-        super().__init__("REFRESH_INVALID", "The refresh token is not valid", 401)
+        super().__init__("The refresh token is not valid", code="REFRESH_INVALID")
 
 
 def refresh(*, token: str, domain: str | None, now: datetime) -> IssuedTokens:

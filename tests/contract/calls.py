@@ -166,7 +166,7 @@ CALLS: Mapping[str, Call] = {
         answers=BY_STATE,
     ),
     "GET api/invoices": Call(answers=BY_STATE),
-    "GET api/statements": Call(answers=frozenset({200, 404})),
+    "GET api/statements": Call(query="periodKey=2026-11", answers=frozenset({200, 404})),
     "POST api/payments/setup": Call(
         body=lambda org: {"orgId": org.id}, fields={"orgId": "text"}, answers=BY_STATE
     ),

@@ -25,6 +25,7 @@ class Route:
     method: str
     path: str
     by: str
+    throttled: bool
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -110,7 +111,8 @@ def all_routes() -> list[Route]:
         for method in actions or ("get", "post", "put", "patch", "delete"):
             if method != "head" and (actions or hasattr(view.cls, method)):
                 name = f"{method.upper()} {path}"
-                found.append(Route(method.upper(), path, _caller(name, view.cls)))
+                by = _caller(name, view.cls)
+                found.append(Route(method.upper(), path, by, bool(view.cls.throttle_classes)))
     return found
 
 
