@@ -24,6 +24,7 @@ from config.contract import clock
 from config.contract.clients import clients
 from quotas.models import Entitlement, Status
 from quotas.services import grant
+from tokens import access
 
 logger = structlog.get_logger("metergate.billing")
 
@@ -75,6 +76,7 @@ def url_of(session_id: str) -> str | None:
 
 def start_trial(org_id: str, plan: Plan, *, ends_at: datetime, now: datetime) -> None:
     """Grant the trial that no subscription stands behind yet. In the caller's transaction."""
+    access.open_access(org_id, installation_limit=plan.installation_limit)
     grant(
         org_id=org_id,
         plan_code=plan.code,

@@ -30,7 +30,7 @@ from config.contract.doorbell import ring
 from config.contract.errors import ApiError, Unavailable, ValidationFailed
 from config.contract.ids import new_id
 from quotas.models import Entitlement
-from tokens import access, scopes, secrets
+from tokens import scopes, secrets
 from tokens.models import ActivationCode
 from tokens.services import issue_code
 
@@ -203,7 +203,6 @@ def _write(
         stripe_customer_id=customer_id,
         created_at=now,
     )
-    access.open_access(org_id, installation_limit=plan.installation_limit)
     if isinstance(made, Opened):
         checkouts.start_trial(org_id, plan, ends_at=made.trial_ends_at, now=now)
     else:

@@ -22,6 +22,7 @@ from tests.billing.signups import (
 )
 from tests.sandbox.server import Control
 from tests.support.cast import data, error
+from tokens.models import OrgAccess
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,6 +81,7 @@ def test_the_trial_starts_now_and_there_is_no_subscription_yet(sandbox: Control)
     assert -1 <= length.total_seconds() - 14 * 86_400 <= 60
     assert answer["trialEndsAt"] == rfc3339(entitlement.trial_ends_at)
     assert (visible(), at_stripe(sandbox)) == (ONE, (1, 0))
+    assert OrgAccess.objects.get().installation_limit == 5
     assert not Subscription.objects.exists()
 
 

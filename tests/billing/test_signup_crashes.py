@@ -14,11 +14,12 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from billing import convergence, tasks
 from billing.models import Operation, Organization, Subscription
 from billing.signup import MOST_ATTEMPTS
+from config.contract import clock
 from config.contract.clients import clients
 from quotas.models import Entitlement
 from tests.billing.gate import holding
@@ -33,6 +34,7 @@ from tests.billing.signups import (
     sign_up,
     visible,
 )
+from tests.sandbox.cast import Subscriber
 from tests.sandbox.server import Control
 from tests.support.cast import data, error
 from tests.support.database import superuser
@@ -149,6 +151,26 @@ def test_a_webhook_that_is_faster_than_the_sign_up_is_linked_afterwards(sandbox:
     assert unlinked == ""
     assert Subscription.objects.get().org_id == org_id
     assert Entitlement.objects.get(org_id=org_id).status == "trialing"
+
+
+def test_a_webhook_between_stripes_answer_and_our_commit_is_linked_too(sandbox: Control) -> None:
+    made = Subscriber(clients.stripe)
+    ours = convergence.fetch(made.subscribe("starter", trial_days=14)["id"])
+    convergence.converge(ours.subscription_id, because="webhook")
+
+    with transaction.atomic():
+        Organization.objects.create(
+            org_id=made.org_id,
+            name="Acme",
+            email=EMAIL,
+            stripe_customer_id=made.customer_id,
+            created_at=clock.now(),
+        )
+        convergence.apply(ours, because="sign-up")
+
+    mirror = Subscription.objects.get()
+    assert (mirror.org_id, mirror.fetch_applied) == (made.org_id, ours.number + 1)
+    assert Entitlement.objects.get(org_id=made.org_id).status == "trialing"
 
 
 def test_a_webhook_that_is_faster_than_stripes_own_answer_is_not_undone(sandbox: Control) -> None:
