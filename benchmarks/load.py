@@ -1,0 +1,92 @@
+"""A small client: keep-alive connections over loopback, each answer checked."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+#: Makes the body of the next request of a connection.
+MakeBody = Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Route:
+    """What to ask, and how to tell that the answer is right."""
+
+    name: str
+    port: int
+    path: str
+    body: MakeBody
+    is_right: Callable[[Any], bool]
+    headers: str = ""
+
+
+class _Connection:
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.socket = socket.create_connection(("127.0.0.1", route.port), timeout=10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.head = (
+            f"POST {route.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{route.headers}"
+            "Content-Type: application/json\r\nContent-Length: "
+        ).encode()
+        self.buffer = b""
+
+    def ask(self) -> None:
+        """Send one request and check its answer. Raises AssertionError."""
+        body = self.route.body()
+        self.socket.sendall(self.head + str(len(body)).encode() + b"\r\n\r\n" + body)
+        while b"\r\n\r\n" not in self.buffer:
+            self._receive()
+        head, _, rest = self.buffer.partition(b"\r\n\r\n")
+        lowered = head.lower()
+        at = lowered.index(b"content-length:") + 15
+        length = int(lowered[at:].split(b"\r\n", 1)[0])
+        while len(rest) < length:
+            self._receive()
+            rest = self.buffer[len(head) + 4 :]
+        self.buffer = rest[length:]
+        answer = json.loads(rest[:length])
+        assert head.startswith(b"HTTP/1.1 200"), (self.route.name, head[:30], answer)
+        assert self.route.is_right(answer), (self.route.name, answer)
+
+    def _receive(self) -> None:
+        received = self.socket.recv(65536)
+        assert received, f"{self.route.name}: the server hung up"
+        self.buffer += received
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
+
+
+def rate(route: Route, *, seconds: float, connections: int) -> float:
+    """Ask for `seconds` over so many connections at once; returns requests per second."""
+    counts = [0] * connections
+    faults: list[BaseException] = []
+    links = [_Connection(route) for _ in range(connections)]
+    started = time.perf_counter()
+    until = started + seconds
+
+    def drive(n: int) -> None:
+        try:
+            while time.perf_counter() < until:
+                links[n].ask()
+                counts[n] += 1
+        except BaseException as fault:  # noqa: BLE001 - told to the caller below
+            faults.append(fault)
+
+    threads = [threading.Thread(target=drive, args=(n,)) for n in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    taken = time.perf_counter() - started
+    for link in links:
+        link.close()
+    if faults:
+        raise faults[0]
+    return sum(counts) / taken
