@@ -53,19 +53,31 @@ def claim(*, now: datetime, pk: int | None = None) -> Claim | None:
     `now` is real time. Commits; None where nothing is due. Rows that another
     worker is about to claim are left to it.
     """
-    with transaction.atomic():
-        due = WebhookEvent.objects.due(now)
-        free = due.select_for_update(skip_locked=True)
-        first = (free.filter(pk=pk) if pk is not None else free.order_by("due_at")).first()
-        if first is None:
-            return None
-        events = list(free.filter(object_id=first.object_id).order_by("pk"))
-        lease_until = now + LEASE
-        for one in events:
-            one.attempts += 1
-            one.lease_until = lease_until
-        WebhookEvent.objects.bulk_update(events, ["attempts", "lease_until"])
-    return Claim(first.object_id, tuple(events), lease_until)
+    while True:
+        with transaction.atomic():
+            free = WebhookEvent.objects.due(now).select_for_update(skip_locked=True)
+            first = (free.filter(pk=pk) if pk is not None else free.order_by("due_at")).first()
+            if first is None:
+                return None
+            events = list(free.filter(object_id=first.object_id).order_by("pk"))
+            lease_until = now + LEASE
+            for one in events:
+                _lease(one, until=lease_until)
+            WebhookEvent.objects.bulk_update(events, ["attempts", "lease_until", "state", "error"])
+        leased = tuple(one for one in events if one.state == State.PENDING)
+        if leased:
+            return Claim(first.object_id, leased, lease_until)
+
+
+def _lease(event: WebhookEvent, *, until: datetime) -> None:
+    if event.attempts >= MOST_ATTEMPTS:
+        # Each failure was noted, so this many unnoted ones are deaths.
+        event.state = State.PARKED
+        event.error = "WorkerLost"
+        event.lease_until = None
+    else:
+        event.attempts += 1
+        event.lease_until = until
 
 
 def settle(events: list[WebhookEvent], *, org_id: str, now: datetime) -> None:

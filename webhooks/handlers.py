@@ -19,9 +19,8 @@ from webhooks.models import WebhookEvent
 logger = structlog.get_logger("metergate.webhooks")
 Handler = Callable[[Reader, str], Found]
 
-#: What we ask ourselves to look at: no events of Stripe's, worked on as if they were.
-CONVERGE_SUBSCRIPTION = "metergate.converge.subscription"
-CONVERGE_CUSTOMER = "metergate.converge.customer"
+#: A question of our own about a subscription (webhooks.overdue), worked on like an event.
+CONVERGE = "metergate.converge"
 SETUP_SUCCEEDED = "setup_intent.succeeded"
 
 
@@ -75,16 +74,6 @@ def customer(read: Reader, customer_id: str) -> Found:
     if org_id:
         logger.error("customer_deleted", customer=customer_id, tenant_id=org_id)
     return Found(subscriptions=read.subscriptions(_mirrored(customer_id)), org_id=org_id)
-
-
-def all_of_customer(read: Reader, customer_id: str) -> Found:
-    """Converge every subscription of the customer, also those never heard of."""
-    gateway: Gateway = clients.stripe
-    try:
-        listed = [one["id"] for one in gateway.list_subscriptions(customer_id=customer_id)]
-    except StripeNotFound:
-        listed = []
-    return Found(subscriptions=read.subscriptions([*listed, *_mirrored(customer_id)]))
 
 
 def setup_intent(_read: Reader, setup_intent_id: str) -> Found:
@@ -145,9 +134,8 @@ HANDLERS: dict[str, Handler] = {
     "subscription_schedule.completed": schedule,
     "subscription_schedule.aborted": schedule,
     "subscription_schedule.expiring": schedule,
-    CONVERGE_SUBSCRIPTION: subscription,
-    CONVERGE_CUSTOMER: all_of_customer,
+    CONVERGE: subscription,
 }
 
 #: What to ask Stripe for: everything that is worked on and is Stripe's.
-STRIPES_TYPES = tuple(type_ for type_ in HANDLERS if not type_.startswith("metergate."))
+STRIPES_TYPES = tuple(type_ for type_ in HANDLERS if type_ != CONVERGE)

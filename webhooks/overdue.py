@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
 
-from billing.models import Organization, Subscription
+from billing.models import Subscription
 from config.contract import clock
 from config.contract.ids import new_request_id
 from quotas.models import Entitlement, Status
 from webhooks import inbox
 from webhooks.events import Arrival
-from webhooks.handlers import CONVERGE_CUSTOMER, CONVERGE_SUBSCRIPTION
+from webhooks.handlers import CONVERGE
 
 #: When to ask, counted from the instant. After the last it is up to the reconciler.
 PATIENCE = (
@@ -67,24 +67,18 @@ def _questions(entitlements: list[Entitlement], now: datetime) -> Iterator[Arriv
         status__in=Subscription.TERMINAL
     ):
         running.setdefault(mirror.org_id, []).append(mirror.stripe_subscription_id)
-    customers = dict(
-        Organization.objects.filter(org_id__in=orgs).values_list("org_id", "stripe_customer_id")
-    )
     for entitlement in entitlements:
-        org_id, due_at = entitlement.org_id, _latest(entitlement, now)
-        for subscription_id in running.get(org_id, ()):
-            yield _question(CONVERGE_SUBSCRIPTION, subscription_id, due_at, now)
-        # A Checkout trial has none until the customer was there.
-        if org_id not in running and org_id in customers:
-            yield _question(CONVERGE_CUSTOMER, customers[org_id], due_at, now)
+        # A Checkout trial has no subscription yet: billing.checkouts looks after it.
+        for subscription_id in running.get(entitlement.org_id, ()):
+            yield _question(subscription_id, _latest(entitlement, now), now)
 
 
-def _question(type_: str, object_id: str, due_at: datetime, now: datetime) -> Arrival:
+def _question(subscription_id: str, due_at: datetime, now: datetime) -> Arrival:
     step = sum(due_at + patience <= now for patience in PATIENCE)
     return Arrival(
-        event_id=f"converge:{object_id}:{int(due_at.timestamp())}:{step}",
-        type=type_,
-        object_id=object_id,
+        event_id=f"converge:{subscription_id}:{int(due_at.timestamp())}:{step}",
+        type=CONVERGE,
+        object_id=subscription_id,
         api_version="",
         created_at=due_at,
         payload=None,

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import time
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +19,9 @@ from tokens.services import IssuedTokens, activate
 from webhooks import processor
 
 PATH = "/api/webhooks/stripe"
+
+#: One for all: a new one loads the middleware, and that reads every static file.
+client = cache(Client)
 
 
 def signature(body: bytes, *, secret: str | None = None, at: float | None = None) -> str:
@@ -36,7 +40,7 @@ def encoded(event: Any) -> bytes:
 def send(body: bytes, header: str | None, **headers: str) -> Any:
     """POST raw bytes to the intake."""
     given = headers if header is None else {"Stripe-Signature": header, **headers}
-    return Client().generic("POST", PATH, body, content_type="application/json", headers=given)
+    return client().generic("POST", PATH, body, content_type="application/json", headers=given)
 
 
 def deliver(event: Any, **headers: str) -> Any:
@@ -73,7 +77,7 @@ def work_off() -> int:
 def sign_up(name: str = "Acme", **more: Any) -> Org:
     """Sign an organisation up over the API; its subscription at Stripe is a trial."""
     answer = data(
-        Client().post(
+        client().post(
             "/api/signup",
             json.dumps({"orgName": name, "email": "owner@acme.example", **more}),
             content_type="application/json",
