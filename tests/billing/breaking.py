@@ -2,7 +2,7 @@
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
@@ -16,14 +16,20 @@ from config.contract.clients import clients
 from tests.sandbox.server import Control
 
 _PATIENCE = 30
-#: `before`: the request is lost. `after`: its answer is. `late`: it arrives when it is let through.
-How = Literal["before", "after", "late"]
+#: `before`: the request is lost. `after`: its answer is. `late`: it arrives when it is let
+#: through. `held`: it took effect, and its answer arrives when it is let through.
+How = Literal["before", "after", "late", "held"]
 
 
 class Wire:
-    """Forwards every request; the one numbered `breaks_at` (from 1) gets no answer."""
+    """Forwards every request but one.
 
-    def __init__(self, upstream: str, *, breaks_at: int, how: How) -> None:
+    It breaks at the request of that number (from 1), or at the first whose
+    `METHOD path` begins with that text.
+    """
+
+    def __init__(self, upstream: str, *, breaks_at: int | str, how: How) -> None:
+        self.broke = False
         self._upstream, self._breaks_at, self._how = urlsplit(upstream), breaks_at, how
         self._counting = threading.Lock()
         self._seen = 0
@@ -31,14 +37,20 @@ class Wire:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    @property
-    def broke(self) -> bool:
-        """Whether the request at which it breaks ever came."""
-        return self._seen >= self._breaks_at
-
     def wait(self) -> None:
         """Return once the request at which it breaks has come."""
         assert self._arrived.wait(_PATIENCE), "the request never came"
+
+    def comes_before(self, answers: Callable[[], Iterable[object]]) -> bool:
+        """Return whether the request came; False once there is an answer without it."""
+
+        def watch() -> None:
+            for _ in answers():
+                self._arrived.set()
+
+        threading.Thread(target=watch, daemon=True).start()
+        self.wait()
+        return self.broke
 
     def let_through(self) -> None:
         """Deliver what was held back."""
@@ -56,15 +68,12 @@ class Wire:
 
     def _forward(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        with self._counting:
-            self._seen += 1
-            breaks = self._seen == self._breaks_at
-        if breaks:
+        breaks = self._breaks(f"{handler.command} {handler.path}")
+        if breaks and self._how in ("before", "late"):
             self._arrived.set()
             if self._how == "before":
                 return
-            if self._how == "late":
-                self._let_through.wait(_PATIENCE)
+            self._let_through.wait(_PATIENCE)
         link = http.client.HTTPConnection(
             str(self._upstream.hostname), self._upstream.port, timeout=_PATIENCE
         )
@@ -72,8 +81,11 @@ class Wire:
         answer = link.getresponse()
         content = answer.read()
         link.close()
-        if breaks and self._how == "after":
-            return
+        if breaks and self._how in ("after", "held"):
+            self._arrived.set()
+            if self._how == "after":
+                return
+            self._let_through.wait(_PATIENCE)
         with suppress(OSError):  # who asked may have gone away
             handler.send_response(answer.status)
             for name, value in answer.getheaders():
@@ -81,6 +93,15 @@ class Wire:
                     handler.send_header(name, value)
             handler.end_headers()
             handler.wfile.write(content)
+
+    def _breaks(self, request: str) -> bool:
+        with self._counting:
+            self._seen += 1
+            at = self._breaks_at
+            here = self._seen == at if isinstance(at, int) else request.startswith(at)
+            breaks = here and not self.broke
+            self.broke |= here
+        return breaks
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         wire = self
@@ -98,15 +119,24 @@ class Wire:
 
 
 @contextmanager
-def breaking(sandbox: Control, *, at: int, how: How, slots: int | None = None) -> Iterator[Wire]:
-    """Let the installation's request number `at` go unanswered, or arrive late."""
+def wired(sandbox: Control, *, at: int | str, how: How) -> Iterator[Wire]:
+    """Run such a wire, for whoever is told its URL."""
     wire = Wire(sandbox.url, breaks_at=at, how=how)
     serving = threading.Thread(target=wire.run)
     serving.start()
-    transport = Transport(api_key=settings.STRIPE_API_KEY, base_url=wire.url, slots=slots)
     try:
-        with clients.swapped("stripe", StripeGateway(transport)):
-            yield wire
+        yield wire
     finally:
         wire.close()
         serving.join(_PATIENCE)
+
+
+@contextmanager
+def breaking(
+    sandbox: Control, *, at: int | str, how: How, slots: int | None = None
+) -> Iterator[Wire]:
+    """Run such a wire between this process's gateway and the sandbox."""
+    with wired(sandbox, at=at, how=how) as wire:
+        transport = Transport(api_key=settings.STRIPE_API_KEY, base_url=wire.url, slots=slots)
+        with clients.swapped("stripe", StripeGateway(transport)):
+            yield wire
