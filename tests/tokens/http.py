@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.test import Client
@@ -13,13 +14,19 @@ from tokens.services import issue_code
 
 def post(path: str, body: dict[str, Any], *, address: str = "127.0.0.1", **headers: str) -> Any:
     """POST JSON from an address."""
-    return Client(raise_request_exception=False).post(
+    return _client().post(
         path,
         json.dumps(body),
         content_type="application/json",
         headers=headers or None,
         REMOTE_ADDR=address,
     )
+
+
+@cache
+def _client() -> Client:
+    # One for all: it loads the middleware once.
+    return Client(raise_request_exception=False)
 
 
 def activate(code: str, **more: Any) -> Any:
