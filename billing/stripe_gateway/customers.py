@@ -18,7 +18,7 @@ def keyed(key: str) -> Any:
 
 
 class Customers:
-    """One customer per organisation, found by `metadata.org_id`."""
+    """One customer per organisation, known by its id, or by address and `metadata.org_id`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

@@ -23,7 +23,22 @@ def test_one_customer_per_organisation(gateway: StripeGateway) -> None:
         org_id="org_1", email="a@example.com", name="A", idempotency_key="one"
     )
     again = gateway.ensure_customer(
-        org_id="org_1", email="b@example.com", name="A", idempotency_key="two"
+        org_id="org_1", email="a@example.com", name="B", idempotency_key="two"
+    )
+    other = gateway.ensure_customer(
+        org_id="org_2", email="a@example.com", name="A", idempotency_key="three"
+    )
+
+    assert first == again != other
+    assert gateway.retrieve_customer(customer_id=first)["name"] == "B"
+
+
+def test_a_known_customer_takes_a_new_address(gateway: StripeGateway) -> None:
+    made = {"org_id": "org_1", "name": "A"}
+    first = gateway.ensure_customer(**made, email="a@example.com", idempotency_key="one")
+
+    again = gateway.ensure_customer(
+        **made, email="b@example.com", idempotency_key="two", customer_id=first
     )
 
     assert first == again
