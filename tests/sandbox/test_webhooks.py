@@ -83,7 +83,13 @@ def test_events_arrive_signed_and_with_their_version(
 
 def test_only_updates_carry_previous_attributes(sandbox: Control, gateway: StripeGateway) -> None:
     customer = _customer(gateway)
-    gateway.ensure_customer(org_id="org_k", email="new@example.com", name="A", idempotency_key="k2")
+    gateway.ensure_customer(
+        customer_id=customer,
+        org_id="org_k",
+        email="new@example.com",
+        name="A",
+        idempotency_key="k2",
+    )
 
     [created, *updates] = sandbox.events(customer)
     assert "previous_attributes" not in created["data"]
