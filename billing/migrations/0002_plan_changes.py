@@ -4,59 +4,88 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('billing', '0001_initial'),
+        ("billing", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='subscription',
-            name='past_due_since',
+            model_name="subscription",
+            name="past_due_since",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='subscription',
-            name='scheduled_at',
+            model_name="subscription",
+            name="scheduled_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='subscription',
-            name='scheduled_plan_code',
+            model_name="subscription",
+            name="scheduled_plan_code",
             field=models.CharField(blank=True, max_length=40),
         ),
         migrations.AlterField(
-            model_name='operation',
-            name='kind',
-            field=models.CharField(choices=[('sign_up', 'Sign-up'), ('upgrade', 'Upgrade'), ('downgrade', 'Downgrade'), ('keep_plan', 'Cancel a downgrade'), ('cancel', 'Cancel'), ('resume', 'Resume'), ('subscribe', 'Subscribe again')], max_length=20),
+            model_name="operation",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("sign_up", "Sign-up"),
+                    ("upgrade", "Upgrade"),
+                    ("downgrade", "Downgrade"),
+                    ("keep_plan", "Cancel a downgrade"),
+                    ("cancel", "Cancel"),
+                    ("resume", "Resume"),
+                    ("subscribe", "Subscribe again"),
+                ],
+                max_length=20,
+            ),
         ),
         migrations.AlterField(
-            model_name='subscription',
-            name='created_at',
-            field=models.DateTimeField(blank=True, help_text='When Stripe made it.', null=True),
+            model_name="subscription",
+            name="created_at",
+            field=models.DateTimeField(blank=True, help_text="When Stripe made it.", null=True),
         ),
         migrations.AlterField(
-            model_name='subscription',
-            name='org_id',
+            model_name="subscription",
+            name="org_id",
             field=models.CharField(blank=True, max_length=30),
         ),
         migrations.AlterField(
-            model_name='subscription',
-            name='plan_code',
+            model_name="subscription",
+            name="plan_code",
             field=models.CharField(blank=True, max_length=40),
         ),
         migrations.AlterField(
-            model_name='subscription',
-            name='status',
-            field=models.CharField(blank=True, choices=[('trialing', 'Trialing'), ('active', 'Active'), ('past_due', 'Past due'), ('incomplete', 'Incomplete'), ('incomplete_expired', 'Incomplete, expired'), ('unpaid', 'Unpaid'), ('paused', 'Paused'), ('canceled', 'Canceled')], max_length=20),
+            model_name="subscription",
+            name="status",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("trialing", "Trialing"),
+                    ("active", "Active"),
+                    ("past_due", "Past due"),
+                    ("incomplete", "Incomplete"),
+                    ("incomplete_expired", "Incomplete, expired"),
+                    ("unpaid", "Unpaid"),
+                    ("paused", "Paused"),
+                    ("canceled", "Canceled"),
+                ],
+                max_length=20,
+            ),
         ),
         migrations.AlterField(
-            model_name='subscription',
-            name='stripe_customer_id',
+            model_name="subscription",
+            name="stripe_customer_id",
             field=models.CharField(blank=True, max_length=255),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'started'), models.Q(('kind', 'sign_up'), _negated=True)), fields=('org_id',), name='operation_one_change_at_a_time'),
+            model_name="operation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("state", "started"), models.Q(("kind", "sign_up"), _negated=True)
+                ),
+                fields=("org_id",),
+                name="operation_one_change_at_a_time",
+            ),
         ),
     ]

@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('billing', '0002_plan_changes'),
+        ("billing", "0002_plan_changes"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='operation',
-            name='key_generation',
+            model_name="operation",
+            name="key_generation",
             field=models.PositiveIntegerField(default=0),
         ),
     ]

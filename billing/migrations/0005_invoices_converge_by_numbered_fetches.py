@@ -4,64 +4,67 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('billing', '0004_the_operation_alone_is_leased'),
+        ("billing", "0004_the_operation_alone_is_leased"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='invoiceref',
-            name='fetch_applied',
+            model_name="invoiceref",
+            name="fetch_applied",
             field=models.PositiveBigIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name='invoiceref',
-            name='fetch_requested',
+            model_name="invoiceref",
+            name="fetch_requested",
             field=models.PositiveBigIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name='invoiceref',
-            name='stripe_customer_id',
+            model_name="invoiceref",
+            name="stripe_customer_id",
             field=models.CharField(blank=True, max_length=255),
         ),
         migrations.AlterField(
-            model_name='invoiceref',
-            name='amount_due',
+            model_name="invoiceref",
+            name="amount_due",
             field=models.BigIntegerField(default=0),
         ),
         migrations.AlterField(
-            model_name='invoiceref',
-            name='created_at',
-            field=models.DateTimeField(blank=True, help_text='When Stripe made it.', null=True),
+            model_name="invoiceref",
+            name="created_at",
+            field=models.DateTimeField(blank=True, help_text="When Stripe made it.", null=True),
         ),
         migrations.AlterField(
-            model_name='invoiceref',
-            name='currency',
+            model_name="invoiceref",
+            name="currency",
             field=models.CharField(blank=True, max_length=3),
         ),
         migrations.AlterField(
-            model_name='invoiceref',
-            name='org_id',
+            model_name="invoiceref",
+            name="org_id",
             field=models.CharField(blank=True, max_length=30),
         ),
         migrations.AlterField(
-            model_name='invoiceref',
-            name='status',
+            model_name="invoiceref",
+            name="status",
             field=models.CharField(blank=True, max_length=20),
         ),
         migrations.AlterField(
-            model_name='invoiceref',
-            name='total',
+            model_name="invoiceref",
+            name="total",
             field=models.BigIntegerField(default=0),
         ),
         migrations.AlterField(
-            model_name='invoiceref',
-            name='updated_at',
+            model_name="invoiceref",
+            name="updated_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddIndex(
-            model_name='invoiceref',
-            index=models.Index(condition=models.Q(('org_id', '')), fields=['stripe_customer_id'], name='invoice_ref_unlinked'),
+            model_name="invoiceref",
+            index=models.Index(
+                condition=models.Q(("org_id", "")),
+                fields=["stripe_customer_id"],
+                name="invoice_ref_unlinked",
+            ),
         ),
     ]
