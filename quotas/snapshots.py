@@ -106,7 +106,11 @@ COLUMNS = """i.copy_epoch, c.metric, c.period_key, c.period_start, c.period_end,
 def from_copy(held: dict[str, bytes] | None, metric: str) -> CounterSnapshot | None:
     """Return the snapshot that the copy holds of a metric, if it does."""
     packed = held.get(_name(metric)) if held else None
-    return _decode(packed) if packed is not None else None
+    try:
+        return _decode(packed) if packed is not None else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Damaged, or written by another version of us: as good as none.
+        return None
 
 
 def fields(snapshots: Iterable[CounterSnapshot]) -> list[Field]:

@@ -122,7 +122,7 @@ class OrgCopy:
         except redis.RedisError as error:
             self._failed("read", error)
             return None
-        return {name.decode(): unpack(value) for name, value in held.items()} or None
+        return {name.decode(errors="replace"): unpack(v) for name, v in held.items()} or None
 
     def publish(self, org_id: str, fields: Sequence[Field]) -> bool:
         """Publish what was committed. Returns False when Valkey did not take it.

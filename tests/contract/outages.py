@@ -17,10 +17,11 @@ _NOBODY = 9
 def no_valkey() -> Iterator[OrgCopy]:
     """Let this process find no Valkey for the copy."""
     copy = OrgCopy(f"redis://127.0.0.1:{_NOBODY}/0")
-    with clients.swapped("copy", copy):
-        yield copy
-    # What it could not publish belongs to this outage alone: its retrier may end.
-    copy._dirty.clear()
+    try:
+        with clients.swapped("copy", copy):
+            yield copy
+    finally:
+        copy.close()
 
 
 @contextmanager
