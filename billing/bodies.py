@@ -187,7 +187,7 @@ class InvoicesAnswer(Answer, omit_defaults=False):
 class InvoicesQuery(Body):
     """`cursor` is the `nextCursor` of the page before."""
 
-    cursor: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    cursor: Annotated[str, Meta(pattern="^[A-Za-z0-9_]{1,255}$")] | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 10
 
 

@@ -1,5 +1,7 @@
 """Invoices, cards and Stripe's own pages."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -8,9 +10,10 @@ from django.conf import settings
 from uuid_utils.compat import uuid7
 
 from billing.changes import standing
+from billing.models import InvoiceRef, Organization
 from billing.stripe_gateway import Gateway, StripeNotFound
 from config.contract.clients import clients
-from config.contract.errors import ValidationFailed
+from config.contract.errors import NotFound, ValidationFailed
 
 _PORTAL_NAME = "Metergate: cards and invoices"
 Json = dict[str, Any]
@@ -27,29 +30,34 @@ class InvoicePage:
 def list_invoices(*, org_id: str, cursor: str | None, limit: int) -> InvoicePage:
     """Return a page of the organisation's invoices; the cursor is Stripe's last id.
 
-    Raises ValidationFailed for a cursor that is none of its invoices.
+    Raises ValidationFailed for a cursor that is none of its invoices, NotFound.
     """
     organization = standing.organization(org_id)
     gateway: Gateway = clients.stripe
-    try:
+    with gateway.session(), _of_customer():
+        if cursor is not None and not _is_theirs(gateway, organization, cursor):
+            raise ValidationFailed({"cursor": ["Not a cursor of this list"]})
         page = gateway.list_invoices(
             customer_id=organization.stripe_customer_id, limit=limit, starting_after=cursor
         )
-    except StripeNotFound:
-        raise ValidationFailed({"cursor": ["Not a cursor of this list"]}) from None
     found: list[Json] = page["data"]
     return InvoicePage(found, found[-1]["id"] if page["has_more"] and found else None)
 
 
 def start_setup(*, org_id: str) -> str:
-    """Return the client secret with which the browser attaches a card. It is kept nowhere."""
+    """Return the client secret with which the browser attaches a card. It is kept nowhere.
+
+    Raises NotFound.
+    """
     organization = standing.organization(org_id)
     gateway: Gateway = clients.stripe
-    secret: str = gateway.create_setup_intent(
-        customer_id=organization.stripe_customer_id,
-        # Each call is meant to make a new one: nothing is charged by it.
-        idempotency_key=f"setup:{uuid7()}",
-    )["client_secret"]
+    with _of_customer():
+        intent = gateway.create_setup_intent(
+            customer_id=organization.stripe_customer_id,
+            # Each call is meant to make a new one: nothing is charged by it.
+            idempotency_key=f"setup:{uuid7()}",
+        )
+    secret: str = intent["client_secret"]
     return secret
 
 
@@ -67,7 +75,7 @@ def open_portal(
     organization = standing.organization(org_id)
     back = _checked(return_url) if return_url is not None else settings.PUBLIC_URL
     gateway: Gateway = clients.stripe
-    with gateway.session():
+    with gateway.session(), _of_customer():
         session = gateway.create_portal_session(
             customer_id=organization.stripe_customer_id,
             return_url=back,
@@ -77,6 +85,29 @@ def open_portal(
         )
     url: str = session["url"]
     return url
+
+
+@contextmanager
+def _of_customer() -> Iterator[None]:
+    """Say 404 where the customer was deleted at Stripe; it is not made again."""
+    try:
+        yield
+    except StripeNotFound as missing:
+        if missing.param != "customer":
+            raise
+        raise NotFound("The customer was deleted at the payment provider") from None
+
+
+def _is_theirs(gateway: Gateway, organization: Organization, invoice_id: str) -> bool:
+    """Tell whether an invoice is the organisation's: Stripe takes any as a cursor."""
+    known = InvoiceRef.objects.filter(stripe_invoice_id=invoice_id).exclude(org_id="").first()
+    if known is not None:
+        return known.org_id == organization.org_id
+    try:
+        found = gateway.retrieve_invoice(invoice_id=invoice_id)
+    except StripeNotFound:
+        return False
+    return bool(found["customer"] == organization.stripe_customer_id)
 
 
 def _configuration(gateway: Gateway) -> str:
@@ -97,7 +128,7 @@ def _checked(url: str) -> str:
         raise wrong
     try:
         parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
+        host, _ = (parts.hostname or "").lower(), parts.port
     except ValueError:
         raise wrong from None
     own = urlsplit(settings.PUBLIC_URL)

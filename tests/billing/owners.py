@@ -73,12 +73,12 @@ class Owner(Org):
         return self.post(f"/api/plans/{verb}", {"orgId": self.id, **body}, **headers)
 
 
-def new_owner(name: str = "Acme") -> Owner:
+def new_owner(name: str = "Acme", *, checkout: bool = False) -> Owner:
     """Sign an organisation up: trialing on starter, with a card that works."""
     signed_up = data(
         Client().post(
             "/api/signup",
-            json.dumps({"orgName": name, "email": "owner@acme.example"}),
+            json.dumps({"orgName": name, "email": "owner@acme.example", "checkout": checkout}),
             content_type="application/json",
         )
     )
