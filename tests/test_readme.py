@@ -18,7 +18,7 @@ def walk() -> str:
 
 
 def test_the_walk_goes_from_sign_up_to_the_standard_denial(live: Live, tmp_path: Path) -> None:
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - the README's own lines
         ["bash", "-euo", "pipefail", "-c", walk()],  # noqa: S607 - as a reader would
         cwd=tmp_path,
         env={**live.env, "BASE": live.base},
@@ -40,4 +40,6 @@ def test_the_walk_goes_from_sign_up_to_the_standard_denial(live: Live, tmp_path:
     assert denial["error"]["code"] == "RATE_LIMITED"
     assert denial["error"]["details"]["resetsAt"] == entitlements["data"]["periodEnd"]
     assert re.search(r"^HTTP/1.1 429", done.stdout, re.M)
-    assert re.search(r"^retry-after: \w{3}, \d\d \w{3} \d{4} 00:00:00 GMT", done.stdout, re.M | re.I)
+    assert re.search(
+        r"^retry-after: \w{3}, \d\d \w{3} \d{4} 00:00:00 GMT", done.stdout, re.M | re.I
+    )
