@@ -128,7 +128,8 @@ def _checked(url: str) -> str:
         raise wrong
     try:
         parts = urlsplit(url)
-        host, _ = (parts.hostname or "").lower(), parts.port
+        host = (parts.hostname or "").lower()
+        _ = parts.port  # raises where it is none
     except ValueError:
         raise wrong from None
     own = urlsplit(settings.PUBLIC_URL)
