@@ -7,19 +7,18 @@ The key lives `COPY_TTL` from its making; a missing field means *unknown,
 ask the database*, never *allowed* and never *not revoked*.
 """
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import redis
 import structlog
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from config.contract import metrics
+from config.contract.wire import Wire
 
 logger = structlog.get_logger("metergate.copy")
 
@@ -49,6 +48,7 @@ if redis.call('PTTL', KEYS[1]) < 0 then
 end
 return 1
 """
+_PUBLISH_SHA = hashlib.sha1(_PUBLISH.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +74,11 @@ class _Unsent:
     until: float
 
 
-def unpack(value: bytes) -> bytes:
-    """Return the payload of a stored field."""
-    return value[ORDER_WIDTH:]
-
-
 class OrgCopy:
     """Reads and publishes organisations' copies; never raises because Valkey is away."""
 
     def __init__(self, url: str) -> None:
-        self._client: redis.Redis = redis.Redis.from_url(
-            url,
-            socket_timeout=settings.COPY_TIMEOUT,
-            socket_connect_timeout=settings.COPY_TIMEOUT,
-            # A retry would make a request wait twice; the next one asks again.
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-        self._publish = self._client.register_script(_PUBLISH)
+        self._wire = Wire(url)
         self._broken_until = 0.0
         self._dirty: dict[str, _Unsent] = {}
         # Guards the dirty set, and the birth and death of the thread that empties it.
@@ -107,7 +94,7 @@ class OrgCopy:
     def ping(self) -> bool:
         """Tell whether Valkey answers now."""
         try:
-            return bool(self._client.ping())
+            return bool(self._wire.ask("PING") == b"PONG")
         except redis.RedisError:
             return False
 
@@ -117,12 +104,12 @@ class OrgCopy:
             # What this process could not publish, it knows to be stale.
             return None
         try:
-            # The client is made without decode_responses: bytes in, bytes out.
-            held = cast("dict[bytes, bytes]", self._client.hgetall(_key(org_id)))
+            held: list[bytes] = self._wire.ask("HGETALL", _key(org_id))
         except redis.RedisError as error:
             self._failed("read", error)
             return None
-        return {name.decode(errors="replace"): unpack(v) for name, v in held.items()} or None
+        pairs = zip(held[::2], held[1::2], strict=True)
+        return {name.decode(errors="replace"): value[ORDER_WIDTH:] for name, value in pairs} or None
 
     def publish(self, org_id: str, fields: Sequence[Field]) -> bool:
         """Publish what was committed. Returns False when Valkey did not take it.
@@ -152,19 +139,21 @@ class OrgCopy:
     def forget(self, org_id: str) -> None:
         """Drop an organisation's copy (tests, restore)."""
         try:
-            self._client.delete(_key(org_id))
+            self._wire.ask("DEL", _key(org_id))
         except redis.RedisError as error:
             self._failed("forget", error)
 
     def close(self) -> None:
         """Give up what is not sent, and close the connections."""
         self._closing.set()
-        self._client.close()
+        self._wire.close()
 
     def _try(
         self, org_id: str, fields: Iterable[Field], *, life: float, only_beside: bool = False
     ) -> bool:
         arguments: list[bytes | int | str] = [
+            1,
+            _key(org_id),
             ORDER_WIDTH,
             max(1, int(life * 1000)),
             "beside" if only_beside else "anywhere",
@@ -172,7 +161,10 @@ class OrgCopy:
         for field in fields:
             arguments += (field.name, field.packed())
         try:
-            self._publish(keys=[_key(org_id)], args=arguments)
+            try:
+                self._wire.ask("EVALSHA", _PUBLISH_SHA, *arguments)
+            except redis.exceptions.NoScriptError:
+                self._wire.ask("EVAL", _PUBLISH, *arguments)
         except redis.RedisError as error:
             self._failed("publish", error)
             return False
