@@ -65,7 +65,7 @@ def summary(org_id: str, held: dict[str, bytes] | None) -> AuthSummary | None:
     if found is not None:
         try:
             return _decode(found)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             # Written by another release: as good as missing.
             logger.warning("copy_of_another_form", field=FIELD)
     read_at = time.monotonic()

@@ -31,8 +31,14 @@ LOST: dict[str, Callable[[Any, str], Any]] = {
     "the counter has another form": lambda valkey, key: valkey.hset(
         key, "m:api_call", ORDER + b"\x93\x01\x02\x03"
     ),
+    "the counter's text is no UTF-8": lambda valkey, key: valkey.hset(
+        key, "m:api_call", ORDER + b"\x9b\x01\xa2\xff\xfe"
+    ),
     "the counter is text": lambda valkey, key: valkey.hset(key, "m:api_call", "1000000 left"),
     "the access summary is garbage": lambda valkey, key: valkey.hset(key, "auth", b"\xff" * 99),
+    "the access summary's text is no UTF-8": lambda valkey, key: valkey.hset(
+        key, "auth", ORDER + b"\x94\x01\x01\xc2\x91\xa2\xff\xfe"
+    ),
     "there are fields nobody knows": lambda valkey, key: valkey.hset(key, b"\xff\xfe", b"\xff"),
     "the key holds no hash": lambda valkey, key: (valkey.delete(key), valkey.set(key, "x")),
 }
