@@ -22,6 +22,7 @@ from billing.models import Operation, Organization, Plan, Subscription
 from billing.stripe_gateway import Gateway, StripeNotFound
 from config.contract import clock
 from config.contract.clients import clients
+from config.contract.errors import ApiError, Unavailable
 from quotas.models import Entitlement, Status
 from quotas.services import grant
 from tokens import access
@@ -94,7 +95,7 @@ def end_trials(*, now: datetime) -> int:
     """End the trials that ran out with no subscription known here; returns how many ended.
 
     Stripe is asked first: the page may have been completed and its webhook lost.
-    Raises the gateway's errors; what was done until then stays done.
+    Raises Unavailable where Stripe is away; what was done until then stays done.
     """
     mirrored = Subscription.objects.exclude(org_id="").values("org_id")
     over = (
@@ -104,14 +105,31 @@ def end_trials(*, now: datetime) -> int:
     )
     ended = 0
     for entitlement in over[:_AT_ONCE]:
-        organization = Organization.objects.get(org_id=entitlement.org_id)
-        gateway: Gateway = clients.stripe
-        known = gateway.list_subscriptions(customer_id=organization.stripe_customer_id)
-        if known:
-            convergence.converge(known[0]["id"], because="checkout completed")
-        else:
-            ended += _end_trial(entitlement, now=now)
+        try:
+            made = _made_by_the_page(entitlement.org_id)
+            if made is None:
+                ended += _end_trial(entitlement, now=now)
+            else:
+                convergence.converge(made, because="checkout completed")
+        except Unavailable:
+            raise
+        except (ApiError, convergence.UnknownPrice) as error:
+            # One that cannot be settled must not keep the others waiting.
+            logger.error(
+                "checkout_trial_stuck", org_id=entitlement.org_id, error=type(error).__name__
+            )
     return ended
+
+
+def _made_by_the_page(org_id: str) -> str | None:
+    """Return the newest subscription that Stripe has of the organisation, if it has one."""
+    customer_id = Organization.objects.get(org_id=org_id).stripe_customer_id
+    gateway: Gateway = clients.stripe
+    try:
+        known = gateway.list_subscriptions(customer_id=customer_id)
+    except StripeNotFound:
+        return None  # the customer was deleted
+    return str(known[0]["id"]) if known else None
 
 
 def _end_trial(entitlement: Entitlement, *, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from billing import checkouts, convergence, tasks
 from billing.models import IdempotencyKey, Operation, Organization, Plan, Subscription
 from config.contract import clock
 from config.contract.bodies import rfc3339
+from config.contract.errors import Unavailable
 from quotas.models import Entitlement
 from tests.billing.signups import (
     NOTHING,
@@ -196,6 +197,31 @@ def test_a_completed_page_whose_webhook_was_lost_is_found_at_the_trials_end(
     tasks.end_checkout_trials()
 
     assert Entitlement.objects.get().status == Subscription.objects.get().status == "active"
+
+
+def test_one_trial_that_cannot_be_settled_does_not_keep_the_others_waiting(
+    sandbox: Control,
+) -> None:
+    sign_up(checkout=True)
+    sign_up(checkout=True, email="second@acme.example")
+    sandbox.travel(days=14, seconds=60)
+    sandbox.fault("error", path="/v1/subscriptions", method="GET")
+
+    first_run = checkouts.end_trials(now=clock.now())
+    second_run = checkouts.end_trials(now=clock.now())
+
+    assert (first_run, second_run) == (1, 1)
+
+
+def test_while_stripe_is_away_no_trial_is_ended_unasked(sandbox: Control) -> None:
+    sign_up(checkout=True)
+    sandbox.travel(days=14, seconds=60)
+    sandbox.fault("cut_before", path="/v1/subscriptions", method="GET")
+
+    with pytest.raises(Unavailable):
+        checkouts.end_trials(now=clock.now())
+
+    assert Entitlement.objects.get().status == "trialing"
 
 
 def test_trials_with_a_subscription_are_left_to_stripe(sandbox: Control) -> None:
