@@ -15,7 +15,8 @@ from billing.stripe_gateway import Gateway, StripeNotFound
 from config.contract.clients import clients
 from config.contract.errors import NotFound, ValidationFailed
 
-_PORTAL_NAME = "Metergate: cards and invoices"
+#: By this name we find our configuration of the portal again.
+PORTAL_NAME = "Metergate: cards and invoices"
 Json = dict[str, Any]
 
 
@@ -112,10 +113,10 @@ def _is_theirs(gateway: Gateway, organization: Organization, invoice_id: str) ->
 
 def _configuration(gateway: Gateway) -> str:
     for one in gateway.list_portal_configurations():
-        if one.get("name") == _PORTAL_NAME:
+        if one.get("name") == PORTAL_NAME:
             return str(one["id"])
     made = gateway.create_portal_configuration(
-        name=_PORTAL_NAME,
+        name=PORTAL_NAME,
         # Two processes that find none make one.
         idempotency_key="portal-configuration:1",
     )
