@@ -34,8 +34,11 @@ _TRY_SECONDS = 0.4
 _PUBLISH = """
 local width = tonumber(ARGV[1])
 local life = tonumber(ARGV[2])
-if ARGV[3] == 'beside' and redis.call('EXISTS', KEYS[1]) == 0 then
-  return 0
+if ARGV[3] == 'beside' then
+  local left = redis.call('PTTL', KEYS[1])
+  if left < 0 or left > life + 5 then  -- the clocks of both sides tick in milliseconds
+    return 0
+  end
 end
 for i = 4, #ARGV, 2 do
   local held = redis.call('HGET', KEYS[1], ARGV[i])
@@ -129,8 +132,9 @@ class OrgCopy:
 
         `read_at` is `time.monotonic()` from before the read: a key made here
         lives from then, since what changed after it may be missing. With
-        `had_copy` no key is made: the one that was there may have taken a newer
-        publish into its grave since, and ours would come back as the truth.
+        `had_copy` it goes only into a key from before that read: the one that was
+        there may have taken a newer publish into its grave since, and ours would
+        come back as the truth.
         """
         life = settings.COPY_TTL - (time.monotonic() - read_at)
         if life > 0 and not self.is_broken:

@@ -142,6 +142,17 @@ def test_what_was_read_before_a_copy_died_does_not_come_back_after(copy: OrgCopy
     assert held(copy) is None
 
 
+def test_nor_does_it_come_back_into_a_copy_that_was_made_since(copy: OrgCopy) -> None:
+    read_at = time.monotonic() - 1  # a copy was there, without the field; 5 is read
+    copy.publish(ORG, [field(6)])
+    copy.forget(ORG)  # its time has come
+    copy.publish(ORG, [field(1, name="auth")])
+
+    copy.fill(ORG, [field(5)], read_at=read_at, had_copy=True)
+
+    assert held(copy) == {"auth": b"1.1.1"}
+
+
 def test_a_missing_field_is_filled_in_beside_the_others(copy: OrgCopy) -> None:
     copy.publish(ORG, [field(1, name="auth")])
 

@@ -14,6 +14,7 @@ from config.contract import clock
 from config.contract.clients import clients
 from config.contract.copy import Field, OrgCopy
 from config.contract.hotpool import close_pool
+from config.contract.wire import Wire
 from tests.support.cast import Org, data, error, tokens_for
 from tests.tokens.http import activate, new_code, refresh
 from tokens import access, families, operators
@@ -80,7 +81,7 @@ def test_a_process_that_could_not_publish_a_revocation_knows_that_its_copy_is_st
     with clients.swapped("copy", lame):
         revoke(org)
     # Valkey is back; what it holds is from before.
-    lame._client = OrgCopy(settings.VALKEY_URL)._client
+    lame._wire = Wire(settings.VALKEY_URL)
     lame._broken_until = 0.0
 
     with clients.swapped("copy", lame):
