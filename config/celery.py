@@ -1,15 +1,31 @@
 """The worker and beat processes."""
 
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("PROCESS_ROLE", "worker")
 
 from celery import Celery
+from celery.app.amqp import AMQP
 from celery.signals import setup_logging
 from django_structlog.celery.steps import DjangoStructLogInitStep
+from kombu import Connection
 
-app = Celery("metergate")
+
+class _Connection(Connection):
+    """Looks every second whether a broker that went away is back; Celery waits up to 30."""
+
+    def _ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        every_second = {"interval_start": 1, "interval_step": 0, "interval_max": 1}
+        return super()._ensure_connection(*args, **{**every_second, **kwargs})
+
+
+class _Amqp(AMQP):
+    Connection = _Connection
+
+
+app = Celery("metergate", amqp=_Amqp)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.autodiscover_tasks()

@@ -167,6 +167,22 @@ def test_who_lost_the_lease_writes_nothing(
     assert (row(event).state, row(event).attempts) == ("processed", 2)
 
 
+def test_who_lost_the_lease_takes_nothing_from_who_has_it(sandbox: Control) -> None:
+    event = an_event("customer.subscription.updated", about={"id": "sub_1"})
+    deliver(event)
+    now = clock.real_now()
+    first = claims.claim(now=now)
+    second = claims.claim(now=now + claims.LEASE)
+    assert first is not None
+    assert second is not None
+
+    claims.give_back(first, error="TooLate", now=now)
+
+    assert (row(event).error, row(event).lease_until) == ("", second.lease_until)
+    with transaction.atomic():
+        assert first.held() == []
+
+
 def test_a_failure_keeps_the_event_with_the_errors_name_and_a_later_try(
     sandbox: Control, life: Life
 ) -> None:
