@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from billing import doctor
@@ -41,5 +42,6 @@ class Command(BaseCommand):
     def _table(self, findings: list[Finding]) -> None:
         table = Table("", "What", "Found")
         for one in findings:
-            table.add_row("[green]ok[/]" if one.ok else "[bold red]FAULT[/]", one.what, one.detail)
+            verdict = "[green]ok[/]" if one.ok else "[bold red]FAULT[/]"
+            table.add_row(verdict, escape(one.what), escape(one.detail))
         Console().print(table)
