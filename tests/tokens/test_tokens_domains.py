@@ -3,12 +3,16 @@
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.cast import Org, data, error, make_org
-from tests.tokens.http import activate, new_code, refresh
-from tokens import domains
+from tests.tokens.http import activate, later, new_code, refresh
+from tokens import cors, domains
+from tokens.families import revoke_all
+from tokens.models import ActivationCode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -129,6 +133,51 @@ def test_a_name_in_another_script_is_one_domain_in_all_its_forms(named: str) -> 
 
     assert answer.status_code == 200
     assert domains.normalised(named) == "xn--bcher-kva.example"
+
+
+def preflight(origin: str) -> str | None:
+    """Return the origin that CORS lets in, if it lets one in."""
+    answer = Client().options(
+        "/api/v1/usage", headers={"Origin": origin, "Access-Control-Request-Method": "POST"}
+    )
+    allowed: str | None = answer.headers.get("Access-Control-Allow-Origin")
+    return allowed
+
+
+def test_a_domain_may_call_as_soon_as_it_has_a_code(org: Org) -> None:
+    before = preflight("https://new.example")
+    new_code(org.id, domain="new.example")
+
+    assert before is None
+    assert preflight("https://new.example") == "https://new.example"
+
+
+@pytest.mark.parametrize("ended", ["used_at", "revoked_at", "expires_at"])
+def test_a_code_that_is_over_lets_no_domain_call(org: Org, ended: str) -> None:
+    code = new_code(org.id, domain="new.example")
+    if ended == "used_at":
+        activate(code, Origin="https://new.example")
+        revoke_all(org_id=org.id, who="test", now=later())
+        cors.forget_domains()  # five seconds pass
+    else:
+        codes = ActivationCode.objects.filter(domain="new.example")
+        codes.update(**{ended: later(seconds=-1), "created_at": later(minutes=-16)})
+
+    assert preflight("https://new.example") is None
+
+
+def test_while_the_database_is_away_cors_stays_as_it_was(shop: Org) -> None:
+    assert preflight("https://shop.example") is not None
+    cors._remembered["shop.example"] -= 3600
+    options = connection.settings_dict["OPTIONS"]
+    broken = {**options, "options": options["options"] + " -c role=nobody_of_that_name"}
+    connection.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(connection.settings_dict, "OPTIONS", broken)
+        known, unknown = preflight("https://shop.example"), preflight("https://new.example")
+
+    assert (known, unknown) == ("https://shop.example", None)
 
 
 @given(st.text(max_size=80) | st.from_regex(r"[a-z0-9.\-_:@。．]{0,40}", fullmatch=True))
