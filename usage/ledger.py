@@ -7,6 +7,7 @@ what it committed is published to the copy before the caller hears of it.
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from django.conf import settings
 
 from config.contract import metrics
 from config.contract.errors import ApiError, Unavailable
-from config.contract.hotpool import START_AGAIN, fetch
+from config.contract.hotpool import START_AGAIN, array_of, fetch
 from quotas import counters, snapshots
 from quotas.denials import Numbers, rate_limit_headers
 from quotas.errors import OutsideWindow, PaymentRequired, QuotaExceeded
@@ -26,7 +27,10 @@ from quotas.periods import Period
 from quotas.snapshots import CounterSnapshot
 from usage.errors import RequestIdConflict
 
-_RECORD = "SELECT * FROM usage_record(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_RECORD = """
+SELECT * FROM usage_record(
+    %s, %s, %s, %s, %s, %s::text[], %s::bigint[], %s::timestamptz[], %s::text[], %s::int[])
+"""
 #: What usage_record raises when a twin on another counter won: nothing was written.
 _TWIN_WAS_FIRST = "MG001"
 _TRIES = 4
@@ -84,6 +88,7 @@ def record(*, org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> li
         waiting = [row for row in rows if row.outcome in ("open", "refresh")]
         if not waiting:
             _publish(org_id, rows)
+            _tell(rows)
             for row in rows:
                 if row.kind == "event":
                     outcomes[pending[row.ord - 1]] = _outcome(row, now)
@@ -127,11 +132,11 @@ def _arguments(org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> t
         settings.EVENT_AHEAD,
         settings.LATE_GRACE_BLOCK,
         settings.LATE_GRACE_ALLOW,
-        [event.metric for event in events],
-        [event.value for event in events],
-        [event.occurred_at for event in events],
-        [event.request_id for event in events],
-        [first.setdefault(event.request_id, n) for n, event in enumerate(events, start=1)],
+        array_of(event.metric for event in events),
+        array_of(str(event.value) for event in events),
+        array_of(event.occurred_at.isoformat() for event in events),
+        array_of(event.request_id for event in events),
+        array_of(str(first.setdefault(one.request_id, n)) for n, one in enumerate(events, start=1)),
     )
 
 
@@ -191,8 +196,12 @@ def _publish(org_id: str, rows: Sequence[_Row]) -> None:
     )
 
 
+def _tell(rows: Sequence[_Row]) -> None:
+    for outcome, many in Counter(row.outcome for row in rows if row.kind == "event").items():
+        metrics.DECISIONS.labels("usage", outcome).inc(many)
+
+
 def _outcome(row: _Row, now: datetime) -> Recorded:
-    metrics.DECISIONS.labels("usage", row.outcome).inc()
     match row.outcome:
         case "accepted" | "duplicate":
             return Recorded(row.outcome, numbers=_numbers(row))

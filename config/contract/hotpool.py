@@ -6,7 +6,7 @@ its ORM's generality; one statement on the hot path needs neither.
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,6 +71,16 @@ def fetch(statement: str, arguments: Sequence[Any] | Mapping[str, Any]) -> list[
         _current_pool().check()
     with hot_connection() as lent:
         return lent.execute(statement, arguments).fetchall()
+
+
+def array_of(items: Iterable[str]) -> str:
+    """Return texts as PostgreSQL writes an array, for a parameter cast to one.
+
+    psycopg's own way is general, and took a sixth of a batch's time. Inside
+    double quotes only `"` and the backslash mean anything.
+    """
+    quoted = [item.replace("\\", "\\\\").replace('"', '\\"') for item in items]
+    return '{"' + '","'.join(quoted) + '"}' if quoted else "{}"
 
 
 def close_pool() -> None:

@@ -5,10 +5,12 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
 
 from config.contract.errors import Unavailable
-from config.contract.hotpool import START_AGAIN, close_pool, fetch, hot_connection
-from tests.races.interleave import by_hand, in_thread, wait_until_blocked
+from config.contract.hotpool import START_AGAIN, array_of, close_pool, fetch, hot_connection
+from tests.races.interleave import by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,21 +50,43 @@ def test_a_pool_that_has_none_left_is_unavailable() -> None:
     close_pool()
 
 
-def test_a_deadlock_goes_through_so_that_the_caller_starts_again() -> None:
-    def locking_two_then_one() -> None:
-        with hot_connection() as lent, lent.transaction():
-            lent.execute("SET LOCAL lock_timeout = 0")
-            lent.execute("SELECT pg_advisory_xact_lock(2)")
-            lent.execute("SELECT pg_advisory_xact_lock(1)")
+def failing_with(sqlstate: str) -> str:
+    return f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{sqlstate}'; END $$"
 
-    with by_hand() as held:
-        held.execute("SET lock_timeout = 0")
-        held.execute("SELECT pg_advisory_xact_lock(1)")
-        # Waits first, so that PostgreSQL makes it the victim.
-        hot = in_thread(locking_two_then_one)
-        wait_until_blocked()
-        held.execute("SELECT pg_advisory_xact_lock(2)")
 
-    with pytest.raises(psycopg.errors.DeadlockDetected) as error:
-        hot.result(5)
-    assert error.value.sqlstate in START_AGAIN
+@pytest.mark.parametrize("sqlstate", sorted(START_AGAIN))
+def test_a_deadlock_goes_through_so_that_the_caller_starts_again(sqlstate: str) -> None:
+    with pytest.raises(psycopg.OperationalError) as error:
+        fetch(failing_with(sqlstate), ())
+
+    assert error.value.sqlstate == sqlstate
+
+
+@pytest.mark.parametrize("sqlstate", ["55P03", "57014", "53300", "57P03"])
+def test_what_passes_by_itself_is_unavailable(sqlstate: str) -> None:
+    with pytest.raises(Unavailable):
+        fetch(failing_with(sqlstate), ())
+
+
+def test_a_fault_of_ours_stays_one() -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        fetch(failing_with("23514"), ())
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [],
+        [""],
+        ["a", "b"],
+        ['"', "\\", '\\"', '"\\', "\\\\"],
+        ["{}", ",", "NULL", "null", " ", "a b\n\t", "'", "é", "\U0001f600", "%s", "$1", "\\x00"],
+    ],
+)
+def test_an_array_arrives_as_it_was_sent(texts: list[str]) -> None:
+    assert fetch("SELECT %s::text[]", (array_of(texts),)) == [(texts,)]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))))
+def test_any_texts_arrive_as_they_were_sent(texts: list[str]) -> None:
+    assert fetch("SELECT %s::text[]", (array_of(texts),)) == [(texts,)]
