@@ -26,3 +26,29 @@ def test_every_field_of_a_body_has_its_kind(route: Route, document: Any) -> None
 
     assert set(schema["properties"]) == set(route.call.fields)
     assert set(schema.get("required", ())) == set(route.call.fields) - route.call.optional
+
+
+def test_every_operation_is_described_with_examples(document: Any) -> None:
+    operations = [
+        (f"{verb.upper()} {path}", operation)
+        for path, verbs in document["paths"].items()
+        for verb, operation in verbs.items()
+        if verb in ("get", "post", "put", "patch", "delete")
+    ]
+
+    bare = {
+        name
+        for name, operation in operations
+        for content in _contents(operation)
+        if "application/json" in content and "examples" not in content["application/json"]
+    }
+
+    described = {f"{route.method} /{route.path}" for route in all_routes() if "<" not in route.path}
+    assert described - {"GET /api/schema", "GET /api/docs"} <= {name for name, _ in operations}
+    assert bare == set()
+
+
+def _contents(operation: Any) -> list[Any]:
+    answers = operation["responses"].values()
+    parts = [*answers, *([operation["requestBody"]] if "requestBody" in operation else [])]
+    return [part["content"] for part in parts if "content" in part]
