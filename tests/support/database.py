@@ -43,6 +43,7 @@ BEGIN
     END LOOP;
     UPDATE contract_installation SET copy_epoch = 1, clock_offset_seconds = 0
      WHERE (copy_epoch, clock_offset_seconds) <> (1, 0);
+    DELETE FROM quotas_metric WHERE code NOT IN (SELECT metric FROM billing_planallowance);
     UPDATE billing_plan SET stripe_price_id = '' WHERE stripe_price_id <> '';
 END $$
 """
