@@ -153,4 +153,5 @@ def test_the_same_ids_on_two_metrics_count_on_one_and_conflict_on_the_other(
     assert sum(counter.used for counter in counters) == total == UsageEvent.objects.count()
     for counter in counters:
         assert counter.used == sum_of_events(counter)
-        assert copy_equals_truth(clients.copy, counter)
+        # A metric that lost every race counted nothing, and has nothing to publish.
+        assert copy_equals_truth(clients.copy, counter) or not counter.used
