@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from billing.models import Plan
 from config.contract import clock
+from tests.billing.owners import new_owner
 from tests.support.cast import Org, data, error, make_org
 from tokens import scopes
 from tokens.models import OrgAccess
@@ -59,3 +61,16 @@ def test_installations_and_unused_codes_together_are_limited_by_the_plan(org: Or
     response = make_code(org)
 
     assert (response.status_code, error(response)["code"]) == (409, "INSTALLATION_LIMIT")
+
+
+@pytest.mark.usefixtures("sandbox", "transactional_db")
+def test_a_dearer_plan_has_room_for_more_installations_at_once() -> None:
+    owner = new_owner()
+    full = [make_code(owner).status_code for _ in range(5)]  # and the owner's own is there
+
+    owner.upgrade("pro")
+
+    assert full == [200] * 4 + [409]
+    assert make_code(owner).status_code == 200
+    pro = Plan.objects.get(code="pro").installation_limit
+    assert OrgAccess.objects.get(org_id=owner.id).installation_limit == pro > 5

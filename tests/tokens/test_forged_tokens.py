@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +17,8 @@ from django.test import Client
 
 from config.contract import clock
 from tests.support.cast import Org, error
+from tests.tokens.http import new_code
+from tokens import operators
 from tokens.jwt import backend
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,21 +88,55 @@ def test_a_token_without_an_algorithm_is_refused_however_it_is_spelt(alg: Any, o
     refused(unsigned(claims_of(org), signature, alg=alg))
 
 
+def _public(encoding: Encoding, form: PublicFormat) -> bytes:
+    return ours()[1].public_key().public_bytes(encoding, form)
+
+
+def _as_jwk() -> dict[str, Any]:
+    return jwt.algorithms.ECAlgorithm.to_jwk(ours()[1].public_key(), as_dict=True)
+
+
+#: Our public key as somebody may have written it down: each is a secret to HMAC.
+PUBLIC_FORMS: dict[str, Callable[[], bytes]] = {
+    "PEM": lambda: _public(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+    "PEM without its last newline": lambda: _public(
+        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+    ).rstrip(),
+    "DER": lambda: _public(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    "base64 of DER": lambda: base64.b64encode(
+        _public(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ),
+    "compressed point": lambda: _public(Encoding.X962, PublicFormat.CompressedPoint),
+    "uncompressed point": lambda: _public(Encoding.X962, PublicFormat.UncompressedPoint),
+    "JWK": lambda: json.dumps(_as_jwk()).encode(),
+    "JWK without blanks": lambda: json.dumps(_as_jwk(), separators=(",", ":")).encode(),
+    "JWK Set, as it is served": lambda: Client().get("/.well-known/jwks.json").content,
+    "nothing": lambda: b"",
+}
+
+
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
-@pytest.mark.parametrize("form", [PublicFormat.SubjectPublicKeyInfo, PublicFormat.CompressedPoint])
+@pytest.mark.parametrize("form", PUBLIC_FORMS)
 def test_a_token_signed_with_our_public_key_as_a_secret_is_refused(
-    algorithm: str, form: PublicFormat, org: Org
+    algorithm: str, form: str, org: Org
 ) -> None:
-    kid, private = ours()
-    pem = form == PublicFormat.SubjectPublicKeyInfo
-    secret = private.public_key().public_bytes(Encoding.PEM if pem else Encoding.X962, form)
-    head = unsigned(claims_of(org), alg=algorithm, kid=kid).rstrip(".")
+    head = unsigned(claims_of(org), alg=algorithm).rstrip(".")
     digest = getattr(hashlib, f"sha{algorithm[2:]}")
 
     # By hand: the library refuses to sign with what looks like a key of another kind.
-    forged = f"{head}.{_encoded(hmac.new(secret, head.encode(), digest).digest())}"
+    forged = f"{head}.{_encoded(hmac.new(PUBLIC_FORMS[form](), head.encode(), digest).digest())}"
 
     refused(forged)
+
+
+def test_what_opens_another_door_is_no_access_token(org: Org) -> None:
+    now = clock.real_now()
+    key = operators.create(name="gateway", wanted=["usage:void"], who="test", now=now)
+
+    refused(org.tokens.refresh_token)
+    refused(new_code(org.id))
+    refused(key.secret)
+    refused(key.key_id)
 
 
 @pytest.mark.parametrize(
