@@ -19,6 +19,7 @@ from config.contract.admin import (
     units,
 )
 from config.contract.history_admin import HistoryAdmin, history_of
+from quotas.crossings import ThresholdChoice, ThresholdCrossed
 from quotas.models import (
     Adjustment,
     CounterRepair,
@@ -152,6 +153,35 @@ class UsageCounterAdmin(OrgAdmin):
     def entitlement(self, obj: UsageCounter) -> SafeString:
         """What the counter's limit comes from."""
         return page_link("quotas_entitlement", obj.org_id)
+
+
+@admin.register(ThresholdCrossed)
+class ThresholdCrossedAdmin(OrgAdmin):
+    """Which share of a limit was reached, once per period, metric and limit."""
+
+    list_display = (
+        "pk",
+        "organization",
+        "metric",
+        "period_key",
+        "percent",
+        units("units_limit"),
+        units("used"),
+        "crossed_at",
+        "told_at",
+    )
+    list_filter = (MetricFilter, MonthFilter, ("told_at", admin.EmptyFieldListFilter))
+    search_fields = ("period_key__exact",)
+    search_help_text = "Organization id or period key"
+
+
+@admin.register(ThresholdChoice)
+class ThresholdChoiceAdmin(OrgAdmin):
+    """Who chose other thresholds than 50, 80 and 100 percent."""
+
+    list_display = ("pk", "organization", "percents", "updated_at")
+    search_fields = ("org_id__exact",)
+    search_help_text = "Organization id"
 
 
 @admin.register(Adjustment, Forgiveness)

@@ -7,6 +7,8 @@ from django.contrib.postgres.fields import DateTimeRangeField, RangeBoundary, Ra
 from django.db import models
 from django.db.models import F, Func, Q
 
+from quotas.crossings import ThresholdChoice, ThresholdCrossed  # noqa: F401 - tables of this app
+
 
 class Overage(models.TextChoices):
     """What happens past the included units."""
@@ -126,6 +128,8 @@ class UsageCounter(models.Model):
     events less the voids, `forgiven` the resets, `included` what `grant` gave,
     `adjusted` the staff's signed rows. `version` grows by one on each change.
     Until `valid_until` no status, limit or period can change by time alone.
+    Below `next_threshold_at` used units no threshold is crossed (quotas.crossings);
+    the database computes it, whoever changes the row.
     """
 
     org_id = models.CharField(max_length=30)
@@ -143,6 +147,7 @@ class UsageCounter(models.Model):
     overage = models.CharField(max_length=5, choices=Overage)
     access = models.BooleanField()
     valid_until = models.DateTimeField()
+    next_threshold_at = models.BigIntegerField(null=True, blank=True, editable=False)
     version = models.BigIntegerField(default=1)
     closed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()

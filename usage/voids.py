@@ -40,7 +40,10 @@ def void_event(
         counter.counted -= event.value
         counter.version += 1
         UsageCounter.objects.filter(pk=counter.pk).update(
-            counted=F("counted") - event.value, version=F("version") + 1, updated_at=now
+            counted=F("counted") - event.value,
+            version=F("version") + 1,
+            next_threshold_at=None,  # computed anew (quotas.crossings)
+            updated_at=now,
         )
         void = UsageVoid.objects.create(
             org_id=org_id,

@@ -25,6 +25,8 @@ PAGES: dict[str, dict[str, str]] = {
         "quotas.Adjustment": "exposure",
         "quotas.Forgiveness": "restart_alt",
         "quotas.CounterRepair": "build",
+        "quotas.ThresholdCrossed": "notification_important",
+        "quotas.ThresholdChoice": "tune",
         "usage.ImportRun": "upload_file",
         "quotas.Metric": "straighten",
     },

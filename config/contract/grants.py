@@ -6,14 +6,17 @@ from django.db.migrations import RunSQL
 APP_ROLE = "metergate_app"
 
 
-def insert_only(table: str) -> RunSQL:
+def insert_only(table: str, *, but: str | None = None) -> RunSQL:
     """Take UPDATE, DELETE and TRUNCATE on `table` from the application's role.
 
-    The table's trigger refuses them to everyone; this keeps the application from
-    getting as far as the trigger.
+    `but` names the one column that it may still set. The table's trigger refuses
+    the rest to everyone; this keeps the application from getting as far as the trigger.
     """
+    revoke = f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM {APP_ROLE}"
+    if but is not None:
+        revoke += f"; GRANT UPDATE ({but}) ON {table} TO {APP_ROLE}"
     return RunSQL(
-        _if_role_exists(f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM {APP_ROLE}"),
+        _if_role_exists(revoke),
         _if_role_exists(f"GRANT UPDATE, DELETE ON {table} TO {APP_ROLE}"),
     )
 

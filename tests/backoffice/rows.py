@@ -20,6 +20,7 @@ from config.backoffice.roles import OUR_APPS
 from config.contract import clock
 from config.contract.ids import base32
 from config.contract.models import Installation
+from quotas.crossings import ThresholdChoice, ThresholdCrossed
 from quotas.models import (
     Adjustment,
     CounterRepair,
@@ -198,6 +199,10 @@ def _use(number: int, now: datetime) -> None:
     Adjustment.objects.create(**of_correction, units=500, reason="goodwill")
     Forgiveness.objects.create(**of_correction, units=1, reason="outage")
     CounterRepair.objects.create(**of_correction, before={"counted": 1}, after={"counted": 2})
+    ThresholdCrossed.objects.create(
+        **of_counter, percent=50, units_limit=10_000, used=5_000, crossed_at=now
+    )
+    ThresholdChoice.objects.create(org_id=org, percents=[75, 90], updated_at=now)
     of_event = {**of_counter, "request_id": f"req-{number}", "value": 1234}
     after = {"used_after": 7321, "remaining_after": 2679, "counter_version": 2}
     UsageEvent.objects.create(**of_event, **after, occurred_at=now, counted_at=now, recorded_at=now)

@@ -60,6 +60,7 @@ DECLARE
     c_access boolean[] := '{}';
     c_valid timestamptz[] := '{}';
     c_closed boolean[] := '{}';
+    c_threshold bigint[] := '{}';
     d_counter bigint[] := '{}'; -- counters of repeats: who counted may not have published
     v_counter bigint;
     a_by_first int[];           -- position in the a_ arrays, by p_first
@@ -108,6 +109,7 @@ BEGIN
             c_access := c_access || c.access;
             c_valid := c_valid || c.valid_until;
             c_closed := c_closed || (c.closed_at IS NOT NULL);
+            c_threshold := c_threshold || c.next_threshold_at;
         END LOOP;
     END IF;
     a_by_first := array_fill(0, ARRAY[cardinality(p_request)]);
@@ -234,11 +236,21 @@ BEGIN
     kind := 'counter'; outcome := NULL; detail := NULL; epoch := v_epoch;
     FOR k IN 1 .. n_counters LOOP
         IF c_added[k] > 0 THEN
-            UPDATE quotas_usagecounter q
-               SET counted = q.counted + c_added[k],
-                   version = q.version + 1,
-                   updated_at = p_now
-             WHERE q.id = c_id[k];
+            IF c_used[k] >= c_threshold[k] THEN
+                -- Naming next_threshold_at calls the trigger that writes what was crossed.
+                UPDATE quotas_usagecounter q
+                   SET counted = q.counted + c_added[k],
+                       version = q.version + 1,
+                       next_threshold_at = NULL,
+                       updated_at = p_now
+                 WHERE q.id = c_id[k];
+            ELSE
+                UPDATE quotas_usagecounter q
+                   SET counted = q.counted + c_added[k],
+                       version = q.version + 1,
+                       updated_at = p_now
+                 WHERE q.id = c_id[k];
+            END IF;
             c_version[k] := c_version[k] + 1;
         END IF;
         ord := k; metric := c_metric[k]; period_key := c_key[k];
