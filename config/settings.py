@@ -320,6 +320,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "roll-days-up": {
+        "task": "usage.tasks.roll_days_up",
+        "schedule": crontab(minute="*/5"),
+        "options": {"expires": 300},
+    },
+    "roll-recent-days-up": {
+        "task": "usage.tasks.roll_recent_days_up",
+        "schedule": crontab(hour="2", minute="37"),
+        "options": {"expires": 3600},
+    },
     "forget-expired-tokens": {
         "task": "tokens.tasks.forget_expired",
         "schedule": crontab(minute="17"),

@@ -2,9 +2,16 @@
 
 from django.contrib import admin
 
-from config.contract.admin import OrgAdmin, units
+from config.contract.admin import OrgAdmin, ReadOnlyAdmin, units
 from quotas.admin import MetricFilter
-from usage.models import ImportRun, UsageEvent, UsageVoid
+from usage.models import (
+    CounterCheck,
+    DailyTotal,
+    DailyUsage,
+    ImportRun,
+    UsageEvent,
+    UsageVoid,
+)
 
 
 class LedgerAdmin(OrgAdmin):
@@ -68,3 +75,37 @@ class ImportRunAdmin(OrgAdmin):
     search_fields = ("source",)
     search_help_text = "Organization id or source"
     date_hierarchy = "created_at"
+
+
+@admin.register(DailyUsage)
+class DailyUsageAdmin(OrgAdmin):
+    """Use by day of each organization, computed from the ledger."""
+
+    list_display = ("day", "organization", "metric", units("used"), units("events"))
+    list_filter = (MetricFilter,)
+    search_fields = ("metric__exact",)
+    search_help_text = "Organization id or metric"
+
+
+@admin.register(DailyTotal)
+class DailyTotalAdmin(ReadOnlyAdmin):
+    """Use by day of all organizations together: what the dashboard draws."""
+
+    list_display = (
+        "day",
+        "metric",
+        units("used"),
+        units("events"),
+        units("organisations"),
+        "computed_at",
+    )
+    list_filter = (MetricFilter,)
+    ordering = ("-day", "metric")
+    date_hierarchy = "day"
+
+
+@admin.register(CounterCheck)
+class CounterCheckAdmin(ReadOnlyAdmin):
+    """What comparing the counters with the ledger last found."""
+
+    list_display = ("checked_at", "counters", "proven_at", "drifted_at", "drift")

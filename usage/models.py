@@ -1,8 +1,12 @@
-"""The ledger: what was used, and what was taken back. Insert-only, held by the database."""
+"""The ledger: what was used, and what was taken back. Insert-only, held by the database.
+
+Below it what is derived from it: use by day, and what comparing the books found.
+"""
 
 from datetime import datetime, timedelta
 
 import pgtrigger
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -42,6 +46,16 @@ class UsageEvent(models.Model):
             # org_id first: where statistics say that an organisation has few events, the
             # planner would find a request id by reading all of them through this index.
             models.Index(fields=["metric", "org_id", "counted_at"], name="usage_event_by_time"),
+            # The rollup: all events of one day, and those recorded of late. A block range
+            # index costs the hot insert next to nothing; `multi` keeps a late event from
+            # stretching its whole range over the days between.
+            BrinIndex(
+                fields=["counted_at", "recorded_at"],
+                opclasses=["timestamptz_minmax_multi_ops", "timestamptz_minmax_ops"],
+                pages_per_range=32,
+                autosummarize=True,
+                name="usage_event_by_day",
+            ),
         ]
         triggers = [
             pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
@@ -123,3 +137,77 @@ class ImportRun(models.Model):
         if self.floor_at is None:
             return logged
         return max(logged + timedelta(seconds=self.shift_seconds), self.floor_at)
+
+
+class DailyUsage(models.Model):
+    """What an organisation used of one metric on one day (UTC), voided events left out.
+
+    Derived: `usage.rollup` computes whole days anew from the ledger.
+    """
+
+    org_id = models.CharField(max_length=30)
+    metric = models.CharField(max_length=64)
+    day = models.DateField()
+    used = models.BigIntegerField()
+    events = models.BigIntegerField()
+
+    class Meta:
+        verbose_name_plural = "daily usage"
+        constraints = [
+            models.UniqueConstraint(fields=["org_id", "metric", "day"], name="daily_usage_once"),
+        ]
+        indexes = [
+            # A day computed anew: its rows are compared with the ledger's.
+            models.Index(fields=["day", "metric"], name="daily_usage_by_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.metric} {self.day}: {self.used}"
+
+
+class DailyTotal(models.Model):
+    """What all organisations together used of one metric on one day (UTC).
+
+    `computed_at` is when the day was last computed, also where nothing was used.
+    """
+
+    metric = models.CharField(max_length=64)
+    day = models.DateField()
+    used = models.BigIntegerField()
+    events = models.BigIntegerField()
+    organisations = models.PositiveIntegerField(help_text="How many used any.")
+    computed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["day", "metric"], name="daily_total_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.day}: {self.used}"
+
+
+class CounterCheck(models.Model):
+    """The one row that says what comparing counters with their rows last found.
+
+    `drifted_at` stays until a comparison of all counters finds no difference.
+    """
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
+    checked_at = models.DateTimeField()
+    counters = models.PositiveIntegerField(help_text="How many the latest comparison looked at.")
+    proven_at = models.DateTimeField(
+        null=True, blank=True, help_text="When all counters were last found right."
+    )
+    drifted_at = models.DateTimeField(null=True, blank=True)
+    drift = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="counter_check_is_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"checked at {self.checked_at}"

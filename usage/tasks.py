@@ -4,7 +4,9 @@ import structlog
 from celery import shared_task
 
 from config.contract import clock, metrics
+from usage.checks import remember
 from usage.reconcile import sample
+from usage.rollup import days_due, recent_days, roll_days
 
 logger = structlog.get_logger("metergate.reconcile")
 _ORGANISATIONS = 50
@@ -13,7 +15,9 @@ _ORGANISATIONS = 50
 @shared_task
 def sample_counters() -> None:
     """Compare some counters with their rows: a difference is a bug, and is told as one."""
-    done = sample(now=clock.now(), organisations=_ORGANISATIONS)
+    now = clock.now()
+    done = sample(now=now, organisations=_ORGANISATIONS)
+    remember(done, everything=False, now=now)
     for drift in done.drifts:
         metrics.DRIFT.labels(drift.what).inc()
         logger.error(
@@ -25,3 +29,17 @@ def sample_counters() -> None:
             counter=drift.counter,
             rows=drift.rows,
         )
+
+
+@shared_task
+def roll_days_up() -> None:
+    """Compute today, yesterday and every other day that was touched of late."""
+    now = clock.now()
+    list(roll_days(days_due(now=now), now=now))
+
+
+@shared_task
+def roll_recent_days_up() -> None:
+    """Compute all recent days, whether anything was found to touch them or not."""
+    now = clock.now()
+    list(roll_days(recent_days(now=now), now=now))

@@ -37,7 +37,14 @@ from tokens.models import (
     RefreshToken,
     TokenFamily,
 )
-from usage.models import ImportRun, UsageEvent, UsageVoid
+from usage.models import (
+    CounterCheck,
+    DailyTotal,
+    DailyUsage,
+    ImportRun,
+    UsageEvent,
+    UsageVoid,
+)
 from webhooks.models import EventCoverage, WebhookEvent
 
 #: Stands in every field that no page may show.
@@ -68,6 +75,9 @@ def fill(count: int, *, now: datetime | None = None) -> None:
     """Make `count` rows of each table, the n-th of each for the n-th organisation."""
     now = now or clock.now()
     EventCoverage.objects.get_or_create(pk=EventCoverage.ONLY, defaults={"lease_until": now})
+    CounterCheck.objects.get_or_create(
+        pk=CounterCheck.ONLY, defaults={"checked_at": now, "counters": 1}
+    )
     for number in range(count):
         if Organization.objects.filter(org_id=org_id(number)).exists():
             continue
@@ -209,6 +219,11 @@ def _use(number: int, now: datetime) -> None:
     UsageVoid.objects.create(
         **of_event, **after, reason="counted by mistake", voided_by="staff:1", voided_at=now
     )
+    day = (now - timedelta(days=number)).date()
+    DailyUsage.objects.create(org_id=org, metric="api_call", day=day, used=1234, events=1)
+    DailyTotal.objects.create(
+        metric="api_call", day=day, used=1234, events=1, organisations=1, computed_at=now
+    )
     ImportRun.objects.create(
         org_id=org, source=f"access-{number}.log", metric="api_call", created_at=now, read=4321
     )
@@ -261,4 +276,4 @@ def _access(number: int, now: datetime) -> None:
 
 
 #: Tables that hold what migrations and the catalogue put there, whatever `fill` does.
-GIVEN = {Installation, Plan, Metric, EventCoverage}
+GIVEN = {Installation, Plan, Metric, EventCoverage, CounterCheck}

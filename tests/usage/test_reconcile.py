@@ -16,6 +16,7 @@ from quotas.counters import installation_epoch
 from quotas.models import CounterRepair, Entitlement, UsageCounter
 from tests.support.cast import Org, data
 from tests.support.database import superuser
+from usage.models import CounterCheck
 from usage.tasks import sample_counters
 from usage.voids import void_event
 
@@ -136,3 +137,20 @@ def test_the_sample_raises_the_metric(busy: Org) -> None:
     sample_counters()
 
     assert metrics.DRIFT.labels("counted")._value.get() == before + 1
+
+
+def test_a_difference_is_remembered_until_all_counters_are_found_right(busy: Org) -> None:
+    UsageCounter.objects.filter(org_id=busy.id, metric="api_call").update(counted=F("counted") + 1)
+    sample_counters()
+    seen = CounterCheck.objects.get()
+    assert seen.drifted_at is not None
+    assert busy.id in seen.drift
+
+    run("--repair")
+    run("--org", busy.id)
+    assert CounterCheck.objects.get().drifted_at is not None
+
+    run()
+    proven = CounterCheck.objects.get()
+    assert (proven.drifted_at, proven.drift) == (None, "")
+    assert proven.proven_at is not None

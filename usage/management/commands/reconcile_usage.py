@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from config.contract import clock
+from usage.checks import remember
 from usage.reconcile import Reconciled, reconcile
 
 
@@ -28,19 +29,21 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Compare, print the report, exit 1 on drift."""
         started = time.monotonic()
+        now = clock.now()
         done = Reconciled()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         shown = Console(stderr=True)
         with Progress(*columns, console=shown, disable=not shown.is_terminal) as progress:
             task = progress.add_task("reading", total=None)
             for done in reconcile(
-                now=clock.now(),
+                now=now,
                 org_ids=options["org"],
                 repair_as="reconcile_usage" if options["repair"] else None,
             ):
                 progress.update(
                     task, description=f"{done.counters} counters, {len(done.drifts)} drifted"
                 )
+        remember(done, everything=not options["org"], now=now)
         seconds = time.monotonic() - started
         if options["json"]:
             self.stdout.write(json.dumps({**done.as_json(), "seconds": round(seconds, 3)}))
