@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("usage", "0004_find_a_request_id_by_its_own_index"),
+        ("usage", "0005_cross_thresholds"),
     ]
 
     operations = [
