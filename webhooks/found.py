@@ -7,6 +7,7 @@ from billing import cards, convergence, invoices
 from billing.cards import NewCard
 from billing.convergence import Fetched
 from billing.invoices import FetchedInvoice
+from config.contract import history
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,9 @@ class Found:
 
         Runs inside the caller's transaction. Raises UnknownPrice.
         """
-        orgs = [invoices.apply(one) for one in self.invoices]
-        orgs += [convergence.apply(one, because=because) for one in self.subscriptions]
+        with history.because(because):
+            orgs = [invoices.apply(one) for one in self.invoices]
+            orgs += [convergence.apply(one, because=because) for one in self.subscriptions]
         return next((org_id for org_id in orgs if org_id), self.org_id)
 
     def renumbered(self) -> "Found":

@@ -103,7 +103,7 @@ class Control:
 
     def events(self, object_id: str | None = None, *, type_: str | None = None) -> list[Any]:
         """Return events, oldest first, of one object and type."""
-        query = "?limit=1000" + (f"&object={object_id}" if object_id else "")
+        query = "?limit=100000" + (f"&object={object_id}" if object_id else "")
         found: list[Any] = self._ask("GET", f"events{query}")
         return [event for event in found if type_ in {None, event["type"]}]
 

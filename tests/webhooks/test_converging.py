@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing.models import InvoiceRef
+from billing.models import InvoiceRef, Subscription
 from quotas.models import Entitlement
 from tests.sandbox.server import Control
 from tests.support.cast import Org, data
@@ -43,3 +43,17 @@ def test_a_trial_that_became_a_paid_month_is_known_from_its_events(
     assert Entitlement.objects.get(org_id=owner.id).status_because.startswith(
         "customer.subscription"
     )
+
+
+def test_a_person_can_read_which_event_a_change_is_owed_to(owner: Org, sandbox: Control) -> None:
+    before = len(sandbox.events())
+    sandbox.travel(days=15)
+    [paid] = [one for one in news(sandbox, since=before) if one["type"] == "invoice.paid"]
+
+    deliver(paid, **{"x-correlation-id": "corr-7"})
+    work_off()
+
+    because = {"why": f"invoice.paid {paid['id']}", "correlation_id": "corr-7"}
+    for table in (InvoiceRef, Subscription, Entitlement):
+        changes = table.pgh_event_model.objects.filter(org_id=owner.id)  # type: ignore[union-attr]
+        assert because.items() <= changes.latest("pgh_id").pgh_context.items()
