@@ -20,7 +20,8 @@ from tests.sandbox.server import Control
 from tests.support.live import ROOT, database_url, free_port
 from tests.webhooks.cast import PATH, encoded, signature
 
-_START_SECONDS = 60
+#: After so long it will not start any more, on however busy a machine.
+_START_SECONDS = 180
 
 
 class Plant:
@@ -92,7 +93,7 @@ class Plant:
 
     # Deliveries
 
-    def deliver(self, event: Any, *, patience: float = 10.0) -> int:
+    def deliver(self, event: Any, *, patience: float = 30.0) -> int:
         """POST an event to the web process; returns the status."""
         body = encoded(event)
         link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience)

@@ -10,13 +10,16 @@ import redis
 
 from billing.stripe_gateway import StripeGateway
 from tests.sandbox.server import Control
+from tests.support.length import Length
 from tests.webhooks.lives import Life, expected, known
 from tests.webhooks.plant import Plant, planted
 from webhooks.models import EventCoverage, WebhookEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
-#: The contract's 500 ms, with room for a busy machine; a hanging broker used to cost 2 s.
-PATIENCE = 1.5
+#: Seconds after which something will never happen. They bound a failure, and say nothing of
+#: speed, which `./dev bench webhooks` measures: a busy machine must not turn these tests red.
+ANSWERED = 30.0
+SETTLED = 180.0
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def test_a_worker_that_is_rung_for_works_at_once(
 
     assert [plant.deliver(event) for event in events] == [202] * 3
 
-    assert plant.wait_until(lambda: all_processed(events), 60)
+    assert plant.wait_until(lambda: all_processed(events), SETTLED)
     assert all(known(life.id) == expected(sandbox, life.id) for life in lives)
 
 
@@ -67,34 +70,28 @@ def deliver_while_the_broker_is_down(
     plant.start_worker()
     plant.start_beat()
     # It works, and has compared the inbox with Stripe's list.
-    assert plant.wait_until(lambda: all_processed(first), 60)
-    assert plant.wait_until(EventCoverage.objects.exclude(covered_to=None).exists, 60)
+    assert plant.wait_until(lambda: all_processed(first), SETTLED)
+    assert plant.wait_until(EventCoverage.objects.exclude(covered_to=None).exists, SETTLED)
 
     plant.broker.kill()
     lives, events = made_events(sandbox, gateway, count)
     with ThreadPoolExecutor(8) as pool:
-        statuses = list(pool.map(lambda one: plant.deliver(one, patience=PATIENCE), events))
+        statuses = list(pool.map(lambda one: plant.deliver(one, patience=ANSWERED), events))
     waiting = in_state("pending", events)
     plant.broker.start()
 
     assert statuses == [202] * count
     assert waiting == count
-    assert plant.wait_until(lambda: all_processed(events), 30)
+    assert plant.wait_until(lambda: all_processed(events), SETTLED)
     assert plant.running("worker")
     assert all(known(life.id) == expected(sandbox, life.id) for life in lives)
 
 
-def test_what_was_delivered_while_the_broker_was_down_is_processed_after_its_return(
-    plant: Plant, sandbox: Control, gateway: StripeGateway
-) -> None:
-    deliver_while_the_broker_is_down(plant, sandbox, gateway, 30)
-
-
 @pytest.mark.torture
-def test_five_hundred_deliveries_while_the_broker_is_down(
-    plant: Plant, sandbox: Control, gateway: StripeGateway
+def test_what_was_delivered_while_the_broker_was_down_is_processed_after_its_return(
+    length: Length, plant: Plant, sandbox: Control, gateway: StripeGateway
 ) -> None:
-    deliver_while_the_broker_is_down(plant, sandbox, gateway, 500)
+    deliver_while_the_broker_is_down(plant, sandbox, gateway, length.of(20, 500))
 
 
 def test_a_broker_that_hangs_holds_no_delivery_up(
@@ -103,14 +100,15 @@ def test_a_broker_that_hangs_holds_no_delivery_up(
     _, events = made_events(sandbox, gateway, 12)
     plant.broker.start()
     plant.start_web()
-    plant.broker.pause()
+    plant.broker.pause()  # it takes connections, and never says a word
     try:
         with ThreadPoolExecutor(4) as pool:
-            statuses = list(pool.map(lambda one: plant.deliver(one, patience=PATIENCE), events))
+            statuses = list(pool.map(lambda one: plant.deliver(one, patience=ANSWERED), events))
     finally:
         plant.broker.resume()
 
     assert statuses == [202] * 12
+    assert in_state("pending", events) == 12
 
 
 def test_messages_that_were_purged_lose_nothing(
@@ -128,5 +126,5 @@ def test_messages_that_were_purged_lose_nothing(
     plant.start_beat()
 
     assert rung == 20
-    assert plant.wait_until(lambda: all_processed(events), 60)
+    assert plant.wait_until(lambda: all_processed(events), SETTLED)
     assert all(known(life.id) == expected(sandbox, life.id) for life in lives)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from billing.models import Subscription
@@ -14,6 +14,7 @@ from config.contract import clock
 from config.contract.errors import ApiError
 from quotas.models import Entitlement
 from tests.sandbox.server import Control
+from tests.support.length import Length
 from tests.webhooks.cast import deliver, work_off
 from tests.webhooks.lives import (
     Life,
@@ -25,7 +26,7 @@ from tests.webhooks.lives import (
 from webhooks import gaps
 from webhooks.models import EventCoverage
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.torture]
 ENDED = ("canceled", "incomplete_expired")
 STAGES = 5
 #: Stripe lists the events of 30 days: so long may the gap filler be away.
@@ -162,30 +163,21 @@ def agree(life: Life, sandbox: Control, gateway: StripeGateway) -> None:
     assert invoices_known({life.org_id}) == invoices_at_stripe(sandbox, {life.org_id})
 
 
-_SEEDS = st.integers(min_value=0, max_value=2**32)
-_NOT_FRESH = [HealthCheck.function_scoped_fixture]
-#: A smaller seed is no smaller story: there is nothing to shrink.
-_PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
-
-
-@settings(
-    max_examples=2,
-    deadline=None,
-    derandomize=True,
-    phases=_PHASES,
-    suppress_health_check=_NOT_FRESH,
-)
-@given(seed=_SEEDS)
 def test_random_histories_with_losses_end_where_stripe_is_once_gaps_are_filled(
-    seed: int, sandbox: Control, gateway: StripeGateway
+    length: Length, sandbox: Control, gateway: StripeGateway
 ) -> None:
-    tell(seed, 3, sandbox, gateway)
+    count = length.of(3, 20)
 
+    # A smaller seed is no smaller story: there is nothing to shrink.
+    @settings(
+        max_examples=length.of(2, 100),
+        derandomize=not length.full,
+        deadline=None,
+        database=None,
+        phases=(Phase.explicit, Phase.generate),
+    )
+    @given(seed=st.integers(min_value=0, max_value=2**32))
+    def histories(seed: int) -> None:
+        tell(seed, count, sandbox, gateway)
 
-@pytest.mark.torture
-@settings(max_examples=100, deadline=None, phases=_PHASES, suppress_health_check=_NOT_FRESH)
-@given(seed=_SEEDS)
-def test_two_thousand_random_histories_end_where_stripe_is(
-    seed: int, sandbox: Control, gateway: StripeGateway
-) -> None:
-    tell(seed, 20, sandbox, gateway)
+    histories()

@@ -10,11 +10,12 @@ from django.db import connections
 from billing.stripe_gateway import StripeGateway
 from tests.sandbox.server import Control
 from tests.support.cast import data
+from tests.support.length import Length
 from tests.webhooks.cast import client, encoded, send, signature, work_off
 from tests.webhooks.lives import Life, expected, known
 from webhooks.models import WebhookEvent
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.torture]
 
 
 def deliver_in_parallel(times: int, count: int, sandbox: Control, gateway: StripeGateway) -> None:
@@ -46,13 +47,6 @@ def deliver_in_parallel(times: int, count: int, sandbox: Control, gateway: Strip
 
 
 def test_parallel_deliveries_of_one_event_are_one_row_and_one_effect(
-    sandbox: Control, gateway: StripeGateway
+    length: Length, sandbox: Control, gateway: StripeGateway
 ) -> None:
-    deliver_in_parallel(50, 4, sandbox, gateway)
-
-
-@pytest.mark.torture
-def test_fifty_parallel_deliveries_of_each_of_two_hundred_events(
-    sandbox: Control, gateway: StripeGateway
-) -> None:
-    deliver_in_parallel(50, 200, sandbox, gateway)
+    deliver_in_parallel(50, length.of(4, 200), sandbox, gateway)
