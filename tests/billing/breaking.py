@@ -1,6 +1,7 @@
 """A wire to the sandbox that breaks at a chosen request: lost, unanswered, or far too late."""
 
 import http.client
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,8 +18,9 @@ from tests.sandbox.server import Control
 
 _PATIENCE = 30
 #: `before`: the request is lost. `after`: its answer is. `late`: it arrives when it is let
-#: through. `held`: it took effect, and its answer arrives when it is let through.
-How = Literal["before", "after", "late", "held"]
+#: through. `stray`: the same, and who sent it is cut off at once. `held`: it took effect,
+#: and its answer arrives when it is let through.
+How = Literal["before", "after", "late", "stray", "held"]
 
 
 class Wire:
@@ -35,6 +37,7 @@ class Wire:
         self._seen = 0
         self._arrived, self._let_through = threading.Event(), threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = False  # so that `close` waits for what is under way
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def wait(self) -> None:
@@ -69,10 +72,12 @@ class Wire:
     def _forward(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         breaks = self._breaks(f"{handler.command} {handler.path}")
-        if breaks and self._how in ("before", "late"):
+        if breaks and self._how in ("before", "late", "stray"):
             self._arrived.set()
             if self._how == "before":
                 return
+            if self._how == "stray":
+                handler.connection.shutdown(socket.SHUT_RDWR)
             self._let_through.wait(_PATIENCE)
         link = http.client.HTTPConnection(
             str(self._upstream.hostname), self._upstream.port, timeout=_PATIENCE

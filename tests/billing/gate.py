@@ -34,6 +34,7 @@ class Gate:
         self._answered = answered
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = False  # or `close` would not wait for them
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def wait(self) -> None:

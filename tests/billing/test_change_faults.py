@@ -47,7 +47,7 @@ def test_a_fault_is_named_and_nothing_changes_for_the_worse(
 def test_after_a_fault_the_repeat_completes_the_change(
     transactional_db: None, sandbox: Control, kind: Kind, full: bool
 ) -> None:
-    for fault in ANSWERS if full else ("stored_error_after", "rate_limited"):
+    for fault in ANSWERS if full else ("stored_error", "stored_error_after"):
         owner = new_owner(fault)
         kind.prepare(owner)
         method, path = kind.write
@@ -87,7 +87,7 @@ def test_the_wire_may_break_at_any_request(
 ) -> None:
     for how in _hows(full):
         met = 0
-        for owner, at in owners_and_breaks():
+        for owner, at in owners_and_breaks(full, *kind.write):
             kind.prepare(owner)
             with breaking(sandbox, at=at, how=how) as wire:
                 first = kind.ask(owner)
@@ -98,7 +98,7 @@ def test_the_wire_may_break_at_any_request(
             if not wire.broke:
                 break
             met += 1
-        assert 1 < met < _MANY
+        assert 1 < met < _MANY or (met == 1 and not full)
     assert unfinished() == 0
 
 
@@ -108,7 +108,7 @@ def test_a_declined_upgrade_keeps_the_downgrade_wherever_the_wire_breaks(
 ) -> None:
     for how in _hows(full):
         met = 0
-        for owner, at in owners_and_breaks():
+        for owner, at in owners_and_breaks(full, "POST", "/v1/subscriptions/*"):
             owner.upgrade("pro")
             owner.downgrade("starter")
             use_card(owner, "pm_card_chargeCustomerFail")
@@ -124,7 +124,7 @@ def test_a_declined_upgrade_keeps_the_downgrade_wherever_the_wire_breaks(
             if not wire.broke:
                 break
             met += 1
-        assert 5 < met < _MANY
+        assert 5 < met < _MANY or (met == 1 and not full)
     assert unfinished() == 0
 
 
@@ -132,9 +132,9 @@ def _hows(full: bool) -> tuple[How, ...]:
     return ("before", "after") if full else ("after",)
 
 
-def owners_and_breaks() -> Iterator[tuple[Owner, int]]:
-    """Yield a new owner for each request at which the wire may break."""
-    for at in range(1, _MANY):
+def owners_and_breaks(full: bool, method: str, path: str) -> Iterator[tuple[Owner, int | str]]:
+    """Yield a new owner for each request at which the wire may break: all, or the write alone."""
+    for at in range(1, _MANY) if full else (f"{method} {path.rstrip('*')}",):
         yield new_owner(), at
 
 

@@ -9,6 +9,7 @@ from typing import Any
 SNAPSHOTS = Path(__file__).resolve().parents[1] / "snapshots"
 #: `UPDATE_SNAPSHOTS=1 ./dev test tests/contract/test_shapes.py` writes them anew.
 UPDATING = os.environ.get("UPDATE_SNAPSHOTS") == "1"
+_HOW = "If that is meant: UPDATE_SNAPSHOTS=1 ./dev test tests/contract/test_shapes.py"
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 _TOLD_HEADERS = (
     "Cache-Control",
@@ -67,6 +68,6 @@ def compare(name: str, found: dict[str, Any]) -> None:
     path = snapshot_path(name)
     if UPDATING:
         path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    assert path.exists(), f"{name} has no snapshot: {path.name}"
+    assert path.exists(), f"{name} has no snapshot {path.name}. {_HOW}"
     kept = json.loads(path.read_text(encoding="utf-8"))
-    assert json.loads(json.dumps(found)) == kept
+    assert json.loads(json.dumps(found)) == kept, f"clients were shown another shape. {_HOW}"
