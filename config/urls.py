@@ -1,7 +1,7 @@
 """Every route there is."""
 
 from django.contrib import admin
-from django.urls import path, re_path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView, TemplateView
 from drf_spectacular.views import SpectacularAPIView
 
@@ -77,6 +77,7 @@ urlpatterns = [
     path("healthz", views.healthz),
     path("readyz", views.readyz),
     path("metrics", views.prometheus),
+    path("admin/acts/", include("config.backoffice.acts.urls")),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(url="/admin/")),
     re_path(r"^api(?:/.*)?$", not_found, kwargs={"exception": None}),

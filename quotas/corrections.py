@@ -4,6 +4,7 @@
 webhook touches either: `grant` writes `included` and nothing else.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
@@ -11,6 +12,7 @@ from django.db import transaction
 from config.contract.errors import ApiError, NotFound, ValidationFailed
 from quotas import counters, rules, snapshots
 from quotas.models import Adjustment, Entitlement, Forgiveness, UsageCounter
+from quotas.periods import period_at
 
 
 class PeriodClosed(ApiError):
@@ -35,10 +37,7 @@ def adjust(
     Returns the counter as it left it. Raises ValidationFailed, NotFound where
     nothing was ever granted.
     """
-    if not units or abs(units) > 2**53:
-        raise ValidationFailed({"units": ["Expected a number of units other than 0"]})
-    if expires_at is not None and expires_at <= now:
-        raise ValidationFailed({"expiresAt": ["Must be ahead"]})
+    _check(units=units, expires_at=expires_at, now=now)
     counters.open_periods(org_id=org_id, wanted=[(metric, now)], now=now)
     with transaction.atomic():
         entitlement, counter = _locked_current(org_id, metric, now)
@@ -55,6 +54,50 @@ def adjust(
         counters.derive_one(entitlement, counter, now=now)
     _publish(counter)
     return counter
+
+
+@dataclass(frozen=True, slots=True)
+class WouldAdjust:
+    """What an adjustment makes of the current period's limit."""
+
+    period_key: str
+    used: int
+    limit: int
+    limit_after: int
+
+
+def preview_adjust(
+    *,
+    org_id: str,
+    metric: str,
+    units: int,
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> WouldAdjust:
+    """Tell what `adjust` would do; writes nothing. Raises what it would raise."""
+    _check(units=units, expires_at=expires_at, now=now)
+    entitlement = Entitlement.objects.filter(org_id=org_id).first()
+    if entitlement is None:
+        raise NotFound
+    counter = UsageCounter.objects.filter(
+        org_id=org_id, metric=metric, period_start__lte=now, period_end__gt=now
+    ).first()
+    if counter is not None:
+        key, used, included = counter.period_key, counter.used, counter.included
+        adjusted = counter.adjusted
+    else:
+        period = period_at(entitlement.period_rule, entitlement.anchor_at, now)
+        limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
+        key, used, included, adjusted = period.key, 0, limit.included, 0
+    # More may have been taken away than was there: the sum counts, not the limit.
+    return WouldAdjust(key, used, max(0, included + adjusted), max(0, included + adjusted + units))
+
+
+def _check(*, units: int, expires_at: datetime | None, now: datetime) -> None:
+    if not units or abs(units) > 2**53:
+        raise ValidationFailed({"units": ["Expected a number of units other than 0"]})
+    if expires_at is not None and expires_at <= now:
+        raise ValidationFailed({"expiresAt": ["Must be ahead"]})
 
 
 def forgive(

@@ -1,4 +1,4 @@
-"""Accounts of staff and their roles: the two tables that are edited here."""
+"""Accounts of staff and their roles, which are edited here, and what staff did."""
 
 from typing import Any
 
@@ -6,11 +6,14 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from config.backoffice.models import StaffAct
 from config.backoffice.roles import ROLES
+from config.contract.admin import OrgAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -84,3 +87,33 @@ class RoleAdmin(SuperusersOnly, GroupAdmin, ModelAdmin):  # type: ignore[misc]
     @staticmethod
     def _is_role(obj: Any) -> bool:
         return obj is not None and obj.name in ROLES
+
+
+@admin.register(StaffAct)
+class StaffActAdmin(OrgAdmin):
+    """Who did what, why, what they were shown, and how it ended."""
+
+    hidden = ("asked", "shown")
+    list_display = ("at", "act", "username", "organization", "ended", "reason", "request_id")
+    list_filter = ("act",)
+    list_select_related = ("end",)
+    search_fields = (
+        "username__exact",
+        "uuid__exact",
+        "request_id__exact",
+        "correlation_id__exact",
+    )
+    search_help_text = "Organization id, name of the member of staff, request or correlation id"
+    extra_fields = ("what_was_shown", "ended", *OrgAdmin.extra_fields)
+
+    @admin.display(description="ended")
+    def ended(self, obj: StaffAct) -> str:
+        """How it ended; an act that was cut off has no end."""
+        end = getattr(obj, "end", None)
+        return str(end) if end else "cut off: look whether it took effect"
+
+    @admin.display(description="what was shown")
+    def what_was_shown(self, obj: StaffAct) -> SafeString:
+        """Before and after, as the confirmation page said."""
+        context = {"changes": obj.shown, "before": "Before", "after": "Afterwards"}
+        return render_to_string("admin/acts/changes.html", context)

@@ -11,8 +11,11 @@ class BackofficeConfig(AppConfig):
     label = "backoffice"
 
     def ready(self) -> None:
-        """Bind shared tasks to our Celery application; keep the roles true."""
+        """Bind shared tasks to our Celery application; keep the roles true; offer the acts."""
         import config.celery  # noqa: F401
+        from config.backoffice.acts import acts_about
         from config.backoffice.roles import sync_roles
+        from config.contract.admin import offer_acts
 
+        offer_acts(acts_about)
         post_migrate.connect(sync_roles, sender=self)

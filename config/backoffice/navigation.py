@@ -48,6 +48,7 @@ PAGES: dict[str, dict[str, str]] = {
         "tokens.RefreshToken": "key",
         "tokens.OperatorKey": "vpn_key",
         "tokens.AuditEntry": "history",
+        "backoffice.StaffAct": "gavel",
     },
     "System": {
         "contract.Installation": "dns",
@@ -65,7 +66,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         items = [_item(label, icon) for label, icon in pages.items() if _may_see(request, label)]
         if items:
             groups.append({"title": heading, "separator": True, "items": items})
-    groups.append({"separator": True, "items": [_API]})
+    acts = {"title": "Acts", "icon": "bolt", "link": reverse("acts")}
+    groups.append({"separator": True, "items": [acts, _API]})
     return groups
 
 

@@ -4,15 +4,24 @@ from typing import Any
 
 from django.apps import apps
 
+_REPLAY = frozenset({"replay_webhookevent"})
 #: Groups by name, each with what it may do beyond reading.
 ROLES: dict[str, frozenset[str]] = {
     "auditor": frozenset(),
-    "support": frozenset({"replay_webhookevent"}),
-    "billing admin": frozenset(
-        {"replay_webhookevent", "reset_usagecounter", "adjust_usagecounter"}
-    ),
+    "support": _REPLAY,
+    # Operator credentials meter every organisation: those are for superusers, or a group of
+    # the company's own.
+    "billing admin": _REPLAY
+    | {
+        "reset_usagecounter",
+        "adjust_usagecounter",
+        "add_usagevoid",
+        "change_plan",
+        "suspend_organization",
+        "manage_installations",
+    },
 }
-OUR_APPS = ("contract", "tokens", "quotas", "usage", "billing", "webhooks")
+OUR_APPS = ("contract", "tokens", "quotas", "usage", "billing", "webhooks", "backoffice")
 
 
 def sync_roles(**_: Any) -> None:

@@ -30,6 +30,16 @@ TOO_LONG = "The database took too long over this. Name an organization to narrow
 NOT_VALID = "The search held something that cannot be stored, so nothing can match it."
 
 
+#: What a member of staff may do about a row: told by the back office, which knows all rooms.
+Offers = Callable[[Any, Any], "list[Any]"]
+_offers: list[Offers] = []
+
+
+def offer_acts(offers: Offers) -> None:
+    """Let every row's page offer what `offers(user, row)` returns: objects with label and url."""
+    _offers[:] = [offers]
+
+
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts no further than staff would ever turn the pages.
 
@@ -72,6 +82,7 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[type-arg]
     extra_fields: ClassVar[tuple[str, ...]] = ()
 
     actions = None
+    change_form_outer_before_template = "admin/acts/offers.html"
     list_per_page = 50
     list_max_show_all = 0
     list_fullwidth = True
@@ -126,8 +137,13 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[type-arg]
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show one row, without Django's own history: forms never wrote any of it."""
-        context = {"show_history": False, **(extra_context or {})}
+        """Show one row and what may be done about it.
+
+        Without Django's own history: forms never wrote any of it.
+        """
+        row = self.get_object(request, object_id) if object_id and _offers else None
+        found = [one for offers in _offers for one in offers(request.user, row)] if row else []
+        context = {"show_history": False, "offers": found, **(extra_context or {})}
         return super().changeform_view(request, object_id, form_url, context)
 
 

@@ -16,6 +16,7 @@ from billing.models import (
     Statement,
     Subscription,
 )
+from config.backoffice.models import StaffAct, StaffActEnd
 from config.backoffice.roles import OUR_APPS
 from config.contract import clock
 from config.contract.ids import base32
@@ -53,7 +54,7 @@ SECRET = "hidden-canary"
 PAYLOAD = "payload-canary"
 
 #: Shown on the page of the plan that they belong to.
-ON_ANOTHER_PAGE = {"billing.PlanAllowance"}
+ON_ANOTHER_PAGE = {"billing.PlanAllowance", "backoffice.StaffActEnd"}
 
 
 def our_models() -> list[type[Model]]:
@@ -255,6 +256,19 @@ def _access(number: int, now: datetime) -> None:
         family=family,
     )
     RefreshToken.objects.create(family=family, token_hash=hashed, issued_at=now, expires_at=until)
+    act = StaffAct.objects.create(
+        uuid=uuid.UUID(int=number + 1),
+        act="reset-quota",
+        org_id=org,
+        who="staff:1",
+        username="ana",
+        reason="outage",
+        asked={"metric": SECRET},
+        shown=[["api_call: used", "7,321", "0"]],
+        at=now,
+        request_id=f"req-{number}",
+    )
+    StaffActEnd.objects.create(act=act, state="done", said="1 counter reset.", at=now)
     OperatorKey.objects.create(
         key_id=f"opk_{number}",
         name=f"Gateway {number}",

@@ -1,0 +1,92 @@
+"""Acts on who may call for an organisation."""
+
+from config.backoffice.acts.base import ORG_PAGES, Asked, By, Change, Done, Effect, Facts, OrgAct
+from config.contract import clock
+from config.contract.errors import NotFound
+from tokens import families, suspension
+from tokens.models import OrgAccess
+
+
+class Suspend(OrgAct):
+    """manage.py suspend_org."""
+
+    name = "suspend-organization"
+    title = "Suspend"
+    about = (
+        "Refuses every token of the organization from its next request on. Nothing is lost:"
+        " restoring lets it go on where it was. The subscription goes on, and is charged."
+    )
+    group = "Access"
+    icon = "block"
+    permission = "backoffice.suspend_organization"
+    dangerous = True
+    rows = {
+        **ORG_PAGES,
+        "tokens.OrgAccess": lambda row: None if row.suspended_at else {"org_id": row.org_id},
+    }
+
+    def effect(self, asked: Asked) -> Effect:
+        """Return the state before and after."""
+        row = _row(asked["org_id"])
+        live = families.live_families(row.org_id, now=clock.real_now()).count()
+        return Effect(
+            [
+                Change("Access", _state(row), "suspended"),
+                Change("Live installations", f"{live} may call", "none may call"),
+            ],
+            {"suspended": row.suspended_at is not None},
+            ["It is suspended already."] if row.suspended_at else [],
+            idle=row.suspended_at is not None,
+        )
+
+    def do(self, asked: Asked, shown: Facts, by: By) -> Done:
+        """Suspend."""
+        suspension.suspend(
+            org_id=asked["org_id"], reason=asked["reason"], who=by.who, now=clock.real_now()
+        )
+        return Done("Suspended. Its tokens are refused from their next request on.")
+
+
+class Restore(OrgAct):
+    """manage.py suspend_org --restore."""
+
+    name = "restore-organization"
+    title = "Restore"
+    about = "Takes a suspension back. The installations that were not revoked work again at once."
+    group = "Access"
+    icon = "door_open"
+    permission = "backoffice.suspend_organization"
+    rows = {
+        **ORG_PAGES,
+        "tokens.OrgAccess": lambda row: {"org_id": row.org_id} if row.suspended_at else None,
+    }
+
+    def effect(self, asked: Asked) -> Effect:
+        """Return the state before and after."""
+        row = _row(asked["org_id"])
+        return Effect(
+            [Change("Access", _state(row), "open")],
+            {"suspended": row.suspended_at is not None},
+            [] if row.suspended_at else ["It is not suspended."],
+            idle=row.suspended_at is None,
+        )
+
+    def do(self, asked: Asked, shown: Facts, by: By) -> Done:
+        """Let it back in."""
+        suspension.restore(
+            org_id=asked["org_id"], reason=asked["reason"], who=by.who, now=clock.real_now()
+        )
+        return Done("Restored. Its installations may call again.")
+
+
+def _row(org_id: str) -> OrgAccess:
+    row = OrgAccess.objects.organisations().filter(org_id=org_id).first()
+    if row is None:
+        raise NotFound("The organization was never let in")
+    return row
+
+
+def _state(row: OrgAccess) -> str:
+    if row.suspended_at is None:
+        return "open"
+    return f"suspended since {row.suspended_at:%Y-%m-%d %H:%M} ({row.suspended_reason})"
