@@ -10,7 +10,12 @@ from benchmarks.load import Route, rate
 from benchmarks.servers import manage, serving
 
 #: What is measured, and what stands beside it in each round.
-PAIRS = (("check", "bare valkey"), ("usage", "bare sql"), ("batch", "bare sql"))
+PAIRS = (
+    ("check", "bare valkey"),
+    ("denial", "bare valkey"),
+    ("usage", "bare sql"),
+    ("batch", "bare sql"),
+)
 
 
 def main() -> None:
@@ -20,11 +25,13 @@ def main() -> None:
     manage("migrate", "--verbosity", "0")
     manage("sync_plans")
     org_id, token = cases.prepare()
+    spent = cases.prepare(included=0)
     with (
         serving("config.wsgi:application", PROCESS_ROLE="web") as product,
         serving("benchmarks.bare:application") as bare,
     ):
         routes = cases.product_routes(org_id, token, product) | cases.bare_routes(bare)
+        routes["denial"] = cases.denial(*spent, product)
         for route in routes.values():
             rate(route, seconds=min(1.0, asked.seconds), connections=asked.connections)
         found = [_compare(routes[ours], routes[theirs], asked) for ours, theirs in PAIRS]

@@ -18,8 +18,8 @@ BATCH = 100
 _PLENTY = 10**12
 
 
-def prepare() -> tuple[str, str]:
-    """Make an organisation with plenty of units and the bare views' data; returns id and token."""
+def prepare(included: int = _PLENTY) -> tuple[str, str]:
+    """Make an organisation with `included` units and the bare views' data; returns id and token."""
     django.setup()
     from django.db import transaction
 
@@ -37,7 +37,7 @@ def prepare() -> tuple[str, str]:
             org_id=org_id,
             plan_code="pro",
             status="active",
-            allowances={"api_call": Allowance(_PLENTY, "block")},
+            allowances={"api_call": Allowance(included, "block")},
             because="benchmark",
             now=now,
             anchor_at=now,
@@ -106,6 +106,20 @@ def product_routes(org_id: str, token: str, port: int) -> dict[str, Route]:
             lambda answer: answer["data"]["accepted"] == BATCH,
         ),
     }
+
+
+def denial(org_id: str, token: str, port: int) -> Route:
+    """Return a check of an organisation that has nothing left."""
+    body = json.dumps({"orgId": org_id, "metric": "api_call"}).encode()
+    return Route(
+        "denial",
+        port,
+        "/api/quota/check",
+        lambda: body,
+        lambda answer: answer["error"]["code"] == "RATE_LIMITED",
+        f"Authorization: Bearer {token}\r\n",
+        status=429,
+    )
 
 
 def bare_routes(port: int) -> dict[str, Route]:

@@ -22,6 +22,7 @@ class Route:
     body: MakeBody
     is_right: Callable[[Any], bool]
     headers: str = ""
+    status: int = 200
 
 
 class _Connection:
@@ -50,7 +51,8 @@ class _Connection:
             rest = self.buffer[len(head) + 4 :]
         self.buffer = rest[length:]
         answer = json.loads(rest[:length])
-        assert head.startswith(b"HTTP/1.1 200"), (self.route.name, head[:30], answer)
+        status = f"HTTP/1.1 {self.route.status} ".encode()
+        assert head.startswith(status), (self.route.name, head[:30], answer)
         assert self.route.is_right(answer), (self.route.name, answer)
 
     def _receive(self) -> None:

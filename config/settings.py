@@ -315,6 +315,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute="0"),
         "options": {"expires": 1800},
     },
+    "forget-denials": {
+        "task": "quotas.tasks.forget_denials",
+        "schedule": crontab(minute="29"),
+        "options": {"expires": 1800},
+    },
     "sample-counters": {
         "task": "usage.tasks.sample_counters",
         "schedule": 60.0,
@@ -369,6 +374,11 @@ TRIAL_GRACE = seconds("TRIAL_GRACE", 24 * 3600)
 PAST_DUE_GRACE = seconds("PAST_DUE_GRACE", 7 * 24 * 3600)
 #: How long what a settled webhook event said is kept; that it came is kept for ever.
 WEBHOOK_PAYLOAD_AGE = timedelta(days=env.int("WEBHOOK_PAYLOAD_DAYS", default=90))
+#: How long it is kept what was denied, of how many requests of one row the ids are
+#: kept, and how often a process writes its denials down (seconds; 0: only as asked).
+DENIAL_DAYS = env.int("DENIAL_DAYS", default=90)
+DENIAL_REQUESTS = env.int("DENIAL_REQUESTS", default=1000)
+DENIAL_FLUSH = env.float("DENIAL_FLUSH", default=1.0)
 EVENT_AHEAD = timedelta(minutes=5)
 LATE_GRACE_BLOCK = timedelta(minutes=15)
 LATE_GRACE_ALLOW = timedelta(hours=72)

@@ -1,7 +1,7 @@
 """What organizations may use and have used, to look at."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from dateutil.relativedelta import relativedelta
 from django.contrib import admin
@@ -20,6 +20,7 @@ from config.contract.admin import (
 )
 from config.contract.history_admin import HistoryAdmin, history_of
 from quotas.crossings import ThresholdChoice, ThresholdCrossed
+from quotas.denial_models import Denial, DeniedRequest
 from quotas.models import (
     Adjustment,
     CounterRepair,
@@ -211,6 +212,74 @@ class CounterRepairAdmin(OrgAdmin):
     list_filter = (MetricFilter,)
     search_fields = ("made_by__exact",)
     search_help_text = "Organization id, or who did it"
+
+
+class DeniedAdmin(OrgAdmin):
+    """Found by whatever id of a denied request: those have indexes that a plain OR misses."""
+
+    search_fields = ("pk",)  # or there would be no box to search in
+    search_help_text = "Organization id; request, correlation or use id"
+    found_by: ClassVar[str]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Narrow to the organizations named, then to the requests known by each other word."""
+        words = search_term.split()
+        orgs = " ".join(word for word in words if word.startswith("org_"))
+        queryset, _ = super().get_search_results(request, queryset, orgs)
+        for word in words:
+            if not word.startswith("org_"):
+                known = DeniedRequest.objects.known_as(word)
+                queryset = queryset.filter(pk__in=known.values(self.found_by))
+        return queryset, False
+
+
+@admin.register(Denial)
+class DenialAdmin(DeniedAdmin):
+    """What was denied, by counter and minute. A request's own id finds it too."""
+
+    list_display = (
+        "minute",
+        "organization",
+        "metric",
+        badge("code", {"RATE_LIMITED": "warning", "PAYMENT_REQUIRED": "danger"}),
+        units("count"),
+        "used",
+        "included",
+        "period_key",
+        "last_at",
+        "last_correlation_id",
+    )
+    list_filter = ("code", MetricFilter)
+    found_by = "denial_id"
+    extra_fields = ("remaining", *OrgAdmin.extra_fields)
+
+
+@admin.register(DeniedRequest)
+class DeniedRequestAdmin(DeniedAdmin):
+    """Denied requests by their ids."""
+
+    org_lookup = "denial__org_id"
+    list_display = (
+        "at",
+        "organization",
+        "denial_page",
+        units("value"),
+        "door",
+        "decided_by",
+        "request_id",
+        "correlation_id",
+        "use_id",
+    )
+    list_select_related = ("denial",)
+    found_by = "pk"
+    extra_fields = ("organization", *OrgAdmin.extra_fields)
+
+    @admin.display(description="denial")
+    def denial_page(self, obj: DeniedRequest) -> SafeString:
+        """The row it is counted in."""
+        return page_link("quotas_denial", str(obj.denial_id))
 
 
 admin.site.register(history_of("quotas"), HistoryAdmin)

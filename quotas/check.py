@@ -8,6 +8,7 @@ from config.contract import metrics
 from config.contract.clients import clients
 from config.contract.hotpool import fetch
 from quotas import counters, snapshots
+from quotas.denial_book import book
 from quotas.denials import Numbers, numbers_of, rate_limit_headers
 from quotas.errors import PaymentRequired, QuotaExceeded
 from quotas.snapshots import CounterSnapshot
@@ -70,24 +71,51 @@ def check(
     copied = snapshots.from_copy(held, metric)
     if copied is not None and copied.holds_at(now):
         if copied.access and copied.has_room(value):
-            return _decision(copied, value, decided_by="copy")
+            return _decision(org_id, copied, value, now, decided_by="copy")
         known = _still_confirmed(org_id, copied)
         if known is not None:
-            return _decision(known, value, decided_by="copy")
-    fresh = _from_database(org_id, metric, now, had_copy=held is not None)
+            return _decision(org_id, known, value, now, decided_by="copy")
+    try:
+        fresh = _from_database(org_id, metric, now, had_copy=held is not None)
+    except PaymentRequired as refusal:
+        book.note(
+            org_id=org_id,
+            metric=metric,
+            code=refusal.code,
+            value=value,
+            now=now,
+            door="check",
+            decided_by="database",
+        )
+        raise
     if not (fresh.access and fresh.has_room(value)):
         _remember(org_id, fresh)
-    return _decision(fresh, value, decided_by="database")
+    return _decision(org_id, fresh, value, now, decided_by="database")
 
 
-def _decision(snapshot: CounterSnapshot, value: int, *, decided_by: str) -> Decision:
+def _decision(
+    org_id: str, snapshot: CounterSnapshot, value: int, now: datetime, *, decided_by: str
+) -> Decision:
     code = None
     if not snapshot.access:
         code = "PAYMENT_REQUIRED"  # 402 before 429
     elif not snapshot.has_room(value):
         code = "RATE_LIMITED"
     metrics.DECISIONS.labels("check", code or "ALLOW").inc()
-    return Decision(code=code, numbers=numbers_of(snapshot), decided_by=decided_by)
+    numbers = numbers_of(snapshot)
+    if code is not None:
+        book.note(
+            org_id=org_id,
+            metric=snapshot.metric,
+            code=code,
+            value=value,
+            now=now,
+            door="check",
+            decided_by=decided_by,
+            numbers=numbers,
+            version=snapshot.version,
+        )
+    return Decision(code=code, numbers=numbers, decided_by=decided_by)
 
 
 def _from_database(org_id: str, metric: str, now: datetime, *, had_copy: bool) -> CounterSnapshot:

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Func, Q
 
 from quotas.crossings import ThresholdChoice, ThresholdCrossed  # noqa: F401 - tables of this app
+from quotas.denial_models import Denial, DeniedRequest  # noqa: F401 - tables of this app
 
 
 class Overage(models.TextChoices):

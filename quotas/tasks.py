@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from config.contract import clock
+from quotas import denial_rows
 from quotas.resets import ResetAsked, reset
 from quotas.rollover import roll_over
 
@@ -19,3 +20,9 @@ def roll_periods_over() -> None:
     """Open, derive and close periods ahead of the first touch. Nothing depends on it."""
     for _ in roll_over(now=clock.now()):
         pass
+
+
+@shared_task
+def forget_denials() -> None:
+    """Delete denials older than `DENIAL_DAYS`."""
+    denial_rows.forget(now=clock.now())

@@ -20,6 +20,7 @@ from config.contract import metrics
 from config.contract.errors import ApiError, Unavailable
 from config.contract.hotpool import START_AGAIN, array_of, fetch
 from quotas import counters, snapshots
+from quotas.denial_book import book
 from quotas.denials import Numbers, rate_limit_headers
 from quotas.errors import OutsideWindow, PaymentRequired, QuotaExceeded
 from quotas.models import Overage
@@ -34,6 +35,8 @@ SELECT * FROM usage_record(
 #: What usage_record raises when a twin on another counter won: nothing was written.
 _TWIN_WAS_FIRST = "MG001"
 _TRIES = 4
+#: What the caller is told, by how usage_record calls the two denials.
+_DENIED = {"denied": "RATE_LIMITED", "no_access": "PAYMENT_REQUIRED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ def record(*, org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> li
         if not waiting:
             _publish(org_id, rows)
             _tell(rows)
+            _note_denials(org_id, [events[position] for position in pending], rows, now)
             for row in rows:
                 if row.kind == "event":
                     outcomes[pending[row.ord - 1]] = _outcome(row, now)
@@ -96,6 +100,8 @@ def record(*, org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> li
         refused = _prepare(org_id, events, pending, waiting, now)
         for position, error in refused.items():
             outcomes[position] = Recorded("rejected", error=error)
+            if isinstance(error, PaymentRequired):
+                _note(org_id, events[position], error.code, now)
         pending = [position for position in pending if position not in refused]
         if not pending:
             return [outcome for outcome in outcomes if outcome is not None]
@@ -199,6 +205,44 @@ def _publish(org_id: str, rows: Sequence[_Row]) -> None:
 def _tell(rows: Sequence[_Row]) -> None:
     for outcome, many in Counter(row.outcome for row in rows if row.kind == "event").items():
         metrics.DECISIONS.labels("usage", outcome).inc(many)
+
+
+def _note_denials(
+    org_id: str, events: Sequence[NewUsageEvent], rows: Sequence[_Row], now: datetime
+) -> None:
+    denied = [row for row in rows if row.outcome in _DENIED]
+    if not denied:
+        return
+    versions = {
+        (row.metric, row.period_start): row.version for row in rows if row.kind == "counter"
+    }
+    for row in denied:
+        version = versions.get((row.metric, row.period_start), 0)
+        code = _DENIED[row.outcome or ""]
+        _note(org_id, events[row.ord - 1], code, now, numbers=_numbers(row), version=version)
+
+
+def _note(
+    org_id: str,
+    event: NewUsageEvent,
+    code: str,
+    now: datetime,
+    *,
+    numbers: Numbers | None = None,
+    version: int = 0,
+) -> None:
+    book.note(
+        org_id=org_id,
+        metric=event.metric,
+        code=code,
+        value=event.value,
+        now=now,
+        door="usage",
+        decided_by="database",
+        numbers=numbers,
+        version=version,
+        use_id=event.request_id,
+    )
 
 
 def _outcome(row: _Row, now: datetime) -> Recorded:

@@ -24,6 +24,8 @@ PAGES: dict[str, dict[str, str]] = {
         "usage.UsageVoid": "undo",
         "usage.DailyUsage": "bar_chart",
         "usage.DailyTotal": "monitoring",
+        "quotas.Denial": "block",
+        "quotas.DeniedRequest": "do_not_disturb_on",
         "quotas.Adjustment": "exposure",
         "quotas.Forgiveness": "restart_alt",
         "usage.CounterCheck": "rule",

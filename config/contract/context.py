@@ -1,5 +1,7 @@
 """`request.ctx`: what a handler may know about the call it serves."""
 
+from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +14,9 @@ from config.contract.clients import Clients, clients
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
+
+
+_decision: ContextVar[Mapping[str, Any] | None] = ContextVar("decision", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +87,22 @@ def identify(
 def new_context(env: Environment, state: CallState) -> RequestContext:
     """Return the context of a call that begins."""
     return RequestContext(env=env, call_state=state, clients=clients)
+
+
+def tell_decision(**numbers: Any) -> None:
+    """Note what this call was refused by, for its log line; of many, the first one counts."""
+    told = _decision.get()
+    if told is None:
+        _decision.set({"times": 1, **numbers})
+    else:
+        _decision.set({**told, "times": told["times"] + 1})
+
+
+def told_decision() -> Mapping[str, Any] | None:
+    """Return what this call was refused by, if it was."""
+    return _decision.get()
+
+
+def forget_decision() -> None:
+    """Begin a call: nothing was decided yet."""
+    _decision.set(None)

@@ -14,6 +14,9 @@ DECISIONS = Counter("metergate_quota_decisions_total", "Quota decisions.", ["doo
 COPY_FAILURES = Counter(
     "metergate_copy_failures_total", "Reads or publishes that Valkey did not answer.", ["what"]
 )
+DENIALS_DROPPED = Counter(
+    "metergate_denials_dropped_total", "Denials that no row tells of: the database was away."
+)
 
 DRIFT = Counter(
     "metergate_counter_drift_total", "Counters found to differ from their rows.", ["what"]

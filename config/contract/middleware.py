@@ -9,7 +9,14 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from config.contract import clock, metrics
-from config.contract.context import CallState, ContextRequest, Environment, new_context
+from config.contract.context import (
+    CallState,
+    ContextRequest,
+    Environment,
+    forget_decision,
+    new_context,
+    told_decision,
+)
 from config.contract.errors import InternalError
 from config.contract.ids import is_well_formed, new_request_id, trace_id_of
 from config.contract.responses import error_response
@@ -34,6 +41,7 @@ class ContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         state = _call_state(request)
         cast(ContextRequest, request).ctx = new_context(self.env, state)
+        forget_decision()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(
             request_id=state.request_id, correlation_id=state.correlation_id
@@ -63,8 +71,9 @@ class ContextMiddleware:
         taken = clock.real_now() - cast(ContextRequest, request).ctx.call_state.started_at
         seconds = taken.total_seconds()
         metrics.observe_request(route, request.method or "", response.status_code, seconds)
+        denial = told_decision()
         # A line for each counted use would cost more than counting it.
-        if route in settings.HOT_ROUTES and response.status_code < 400:
+        if route in settings.HOT_ROUTES and response.status_code < 400 and denial is None:
             return
         # By path: a static file is served before there is a route.
         quiet = request.path_info.removeprefix("/").startswith(settings.QUIET_ROUTES)
@@ -75,6 +84,7 @@ class ContextMiddleware:
                 route=route,
                 status=response.status_code,
                 milliseconds=round(seconds * 1000, 1),
+                **({"denial": denial} if denial else {}),
             )
 
 

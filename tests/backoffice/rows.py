@@ -22,6 +22,7 @@ from config.contract import clock
 from config.contract.ids import base32
 from config.contract.models import Installation
 from quotas.crossings import ThresholdChoice, ThresholdCrossed
+from quotas.denial_models import Denial, DeniedRequest
 from quotas.models import (
     Adjustment,
     CounterRepair,
@@ -224,6 +225,32 @@ def _use(number: int, now: datetime) -> None:
     DailyUsage.objects.create(org_id=org, metric="api_call", day=day, used=1234, events=1)
     DailyTotal.objects.create(
         metric="api_call", day=day, used=1234, events=1, organisations=1, computed_at=now
+    )
+    denial = Denial.objects.create(
+        org_id=org,
+        metric="api_call",
+        code="RATE_LIMITED",
+        minute=now,
+        counter_version=2,
+        period_key=key,
+        period_start=start,
+        period_end=start + timedelta(days=28),
+        used=9_999,
+        included=10_000,
+        count=2345,
+        first_at=now,
+        first_request_id=f"req-denied-{number}",
+        first_correlation_id=f"corr-denied-{number}",
+        last_at=now,
+    )
+    DeniedRequest.objects.create(
+        denial=denial,
+        at=now,
+        value=2,
+        door="check",
+        decided_by="database",
+        request_id=f"req-denied-{number}",
+        correlation_id=f"corr-denied-{number}",
     )
     ImportRun.objects.create(
         org_id=org, source=f"access-{number}.log", metric="api_call", created_at=now, read=4321

@@ -69,6 +69,8 @@ def pytest_configure(config: pytest.Config) -> None:
     base = os.environ["VALKEY_URL"].partition("?")[0]
     settings.VALKEY_URL = f"{base}?db={number}"
     settings.CACHES["default"]["LOCATION"] = settings.VALKEY_URL
+    # Denials of one test must not be written down in the middle of the next.
+    settings.DENIAL_FLUSH = 0
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +102,9 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
         connection.settings_dict.update(application)
         call_command("sync_plans", stdout=open(os.devnull, "w"))  # noqa: SIM115
     yield
+    from quotas.denial_book import book
+
+    book.discard()
     with django_db_blocker.unblock():
         close_pool()
         connections.close_all()
@@ -121,6 +126,7 @@ def _fresh_process_state() -> None:
     """Forget what a process remembers between requests."""
     from config.contract import doorbell
     from quotas import catalogue, check
+    from quotas.denial_book import book
     from tokens.cors import forget_domains
     from tokens.throttles import _local_limiter, _shared_limiter
 
@@ -129,6 +135,7 @@ def _fresh_process_state() -> None:
     clock.forget_offset()
     doorbell._silent_until = float("-inf")
     check._confirmed.clear()
+    book.discard()
     forget_domains()
     catalogue._known = frozenset()
     _local_limiter.cache_clear()

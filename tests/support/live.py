@@ -82,30 +82,41 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
     raise AssertionError(f"{url} did not answer within {_START_SECONDS} s")
 
 
-@pytest.fixture
-def live(transactional_db: None) -> Iterator[Live]:
-    """Run web and sandbox against this test's database and Valkey."""
-    web, stripe = free_port(), free_port()
+def env_of_web(**more: str) -> dict[str, str]:
+    """Return the environment of a web process on this test's database and Valkey."""
     env = {
         **os.environ,
         "DATABASE_URL": database_url(),
         "VALKEY_URL": settings.VALKEY_URL,
-        "SANDBOX_URL": f"http://127.0.0.1:{stripe}",
-        "PORT": str(web),
+        "PORT": str(free_port()),
         "PROCESS_ROLE": "web",
+        **more,
     }
     for name in ("PROMETHEUS_MULTIPROC_DIR", "DJANGO_SETTINGS_MODULE"):
         env.pop(name, None)
-    binaries = Path(sys.executable).parent
-    sandbox_command = [sys.executable, "-m", "billing.sandbox"]
-    web_command = [
-        *(str(binaries / "granian"), "--interface", "wsgi", "config.wsgi:application"),
-        *("--host", "127.0.0.1", "--port", str(web)),
+    return env
+
+
+@contextmanager
+def web(env: dict[str, str]) -> Iterator[Live]:
+    """Run a web process until the block ends, as `./dev run` does; then stop it with SIGTERM."""
+    base = f"http://127.0.0.1:{env['PORT']}"
+    command = [
+        *(str(Path(sys.executable).parent / "granian"), "--interface", "wsgi"),
+        *("config.wsgi:application", "--host", "127.0.0.1", "--port", env["PORT"]),
         *("--workers", "1", "--blocking-threads", "4", "--no-ws"),
     ]
-    base = f"http://127.0.0.1:{web}"
-    with (
-        running(sandbox_command, env, ready=f"{env['SANDBOX_URL']}/_sandbox/healthz"),
-        running(web_command, env, ready=f"{base}/readyz"),
-    ):
+    with running(command, env, ready=f"{base}/readyz"):
         yield Live(base, env)
+
+
+@pytest.fixture
+def live(transactional_db: None) -> Iterator[Live]:
+    """Run web and sandbox against this test's database and Valkey."""
+    env = env_of_web(SANDBOX_URL=f"http://127.0.0.1:{free_port()}")
+    command = [sys.executable, "-m", "billing.sandbox"]
+    with (
+        running(command, env, ready=f"{env['SANDBOX_URL']}/_sandbox/healthz"),
+        web(env) as serving,
+    ):
+        yield serving
