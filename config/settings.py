@@ -386,6 +386,11 @@ SIGNUP_RETURNS_CODE = env.bool("SIGNUP_RETURNS_CODE", default=EMBEDDED)
 ACTIVATION_CODE_LIFE = timedelta(minutes=15)
 ACCESS_TOKEN_LIFE = timedelta(minutes=10)
 REFRESH_TOKEN_LIFE = timedelta(days=30)
+#: A link to the owner's usage page, and the visit it is traded for.
+PORTAL_LINK_LIFE = timedelta(minutes=15)
+PORTAL_VISIT_LIFE = timedelta(minutes=30)
+#: Browsers keep a `__Host-` cookie only over https, and from this host alone.
+PORTAL_COOKIES_SECURE = not EMBEDDED or PUBLIC_URL.startswith("https://")
 TOKEN_ISSUER = PUBLIC_URL
 TOKEN_AUDIENCE = SERVICE_NAME
 STAFF_AUDIENCE = "metergate-staff"

@@ -11,6 +11,7 @@ from tokens.models import (
     AuditEntry,
     OperatorKey,
     OrgAccess,
+    PortalLink,
     RefreshToken,
     TokenFamily,
 )
@@ -96,6 +97,26 @@ class RefreshTokenAdmin(OrgAdmin):
     def family_page(self, obj: RefreshToken) -> SafeString:
         """The installation that the token belongs to."""
         return page_link("tokens_tokenfamily", obj.family_id)
+
+
+@admin.register(PortalLink)
+class PortalLinkAdmin(OrgAdmin):
+    """Links to the usage page and their visits; neither secret is known here."""
+
+    list_display = (
+        "pk",
+        "organization",
+        "made_by",
+        "scopes",
+        "created_at",
+        "expires_at",
+        "used_at",
+        "session_expires_at",
+        "closed_at",
+    )
+    list_filter = (("used_at", admin.EmptyFieldListFilter),)
+    search_fields = ("family_id__exact", "made_by__exact")
+    search_help_text = "Organization id, family id or who made it"
 
 
 @admin.register(OperatorKey)

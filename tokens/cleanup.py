@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from tokens.models import ActivationCode, RefreshToken, TokenFamily
+from tokens.models import ActivationCode, PortalLink, RefreshToken, TokenFamily
 
 #: What is over is kept so long: support can still say what became of it, and a
 #: token copied out of an old installation is still known as used.
@@ -23,10 +24,11 @@ class Forgotten:
     codes: int
     refresh_tokens: int
     families: int
+    portal_links: int
 
 
 def forget(*, now: datetime, batch: int = _BATCH) -> Forgotten:
-    """Delete codes, refresh tokens and families that were over `KEPT` before `now` (real time).
+    """Delete what was over `KEPT` before `now` (real time): codes, tokens, families, links.
 
     Each batch is a transaction of its own: to stop half-way is harmless, and so
     is a second clean-up at the same time.
@@ -40,7 +42,10 @@ def forget(*, now: datetime, batch: int = _BATCH) -> Forgotten:
     )
     families = _in_batches(_ended_families(before).filter(links=None), _delete, batch)
     unused = _in_batches(_expired_codes(before), _delete, batch)
-    return Forgotten(codes=used + unused, refresh_tokens=links, families=families)
+    visits = _in_batches(_ended_visits(before), _delete, batch)
+    return Forgotten(
+        codes=used + unused, refresh_tokens=links, families=families, portal_links=visits
+    )
 
 
 def forgettable(*, now: datetime) -> Forgotten:
@@ -54,6 +59,7 @@ def forgettable(*, now: datetime) -> Forgotten:
             Q(expires_at__lt=before) | Q(family__revoked_at__lt=before)
         ).count(),
         families=ended.count(),
+        portal_links=_ended_visits(before).count(),
     )
 
 
@@ -63,6 +69,11 @@ def _expired_codes(before: datetime) -> QuerySet[ActivationCode]:
 
 def _ended_families(before: datetime) -> QuerySet[TokenFamily]:
     return TokenFamily.objects.filter(Q(expires_at__lt=before) | Q(revoked_at__lt=before))
+
+
+def _ended_visits(before: datetime) -> QuerySet[PortalLink]:
+    # A link that was used on its last day is over with its visit, half an hour later.
+    return PortalLink.objects.filter(expires_at__lt=before - settings.PORTAL_VISIT_LIFE)
 
 
 def _expired_links(before: datetime) -> QuerySet[RefreshToken]:

@@ -154,6 +154,56 @@ class OperatorKey(models.Model):
         return f"{self.name} ({self.key_id})"
 
 
+class PortalLink(models.Model):
+    """A one-time link to the usage page, and the visit it was traded for. Kept as hashes.
+
+    `family_id` is what it ends with: the family of the token that made it, or an
+    operator's key. A visit may do no more than that token (`scopes`).
+    """
+
+    token_hash = models.BinaryField(max_length=32, unique=True)
+    org_id = models.CharField(max_length=30)
+    family_id = models.CharField(max_length=30)
+    made_by = models.CharField(max_length=100)
+    scopes = ArrayField(models.CharField(max_length=32))
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    session_hash = models.BinaryField(max_length=32, unique=True, null=True, blank=True)
+    session_expires_at = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(
+                    used_at__isnull=True,
+                    session_hash__isnull=True,
+                    session_expires_at__isnull=True,
+                    closed_at__isnull=True,
+                )
+                | Q(
+                    used_at__isnull=False,
+                    session_hash__isnull=False,
+                    session_expires_at__isnull=False,
+                ),
+                name="portal_link_opened_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("created_at")), name="portal_link_lives"
+            ),
+        ]
+        indexes = [
+            # The visits of an organisation, for staff.
+            models.Index(fields=["org_id", "-created_at"], name="portal_link_by_org"),
+            # Clean-up: the links that are over.
+            models.Index(fields=["expires_at"], name="portal_link_by_end"),
+        ]
+
+    def __str__(self) -> str:
+        return f"portal link {self.pk} of {self.org_id}"
+
+
 class AuditEntry(models.Model):
     """What happened to codes and tokens, by whom, under which ids. Append-only."""
 

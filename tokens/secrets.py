@@ -11,6 +11,8 @@ from django.conf import settings
 CODE_PREFIX = "mgc_"
 REFRESH_PREFIX = "mgr_"
 OPERATOR_PREFIX = "mgo_"
+LINK_PREFIX = "mgl_"
+VISIT_PREFIX = "mgv_"
 _BYTES = 20  # 160 bits: the contract asks for at least 128
 
 
@@ -36,6 +38,30 @@ def derived_code(seed: str) -> str:
 def new_operator_secret() -> str:
     """Return a fresh operator secret."""
     return OPERATOR_PREFIX + _text(secrets.token_bytes(_BYTES))
+
+
+def new_link_token() -> str:
+    """Return a fresh one-time token of a link to the usage page."""
+    return LINK_PREFIX + _text(secrets.token_bytes(_BYTES))
+
+
+def new_nonce() -> str:
+    """Return what tells one browser from another before it has a session."""
+    return secrets.token_urlsafe(_BYTES)
+
+
+def visit_of(link_token: str, nonce: str) -> str:
+    """Return the session secret that a browser gets for a link.
+
+    Derived, so that a double click gets the same one without it ever being stored:
+    it takes the link and the nonce of the browser that used it.
+    """
+    return VISIT_PREFIX + _text(_mac(b"portal-visit", f"{link_token}:{nonce}")[:_BYTES])
+
+
+def form_token(secret: str) -> str:
+    """Return what a form has to carry to be one that we gave to the holder of `secret`."""
+    return _text(_mac(b"portal-form", secret)[:_BYTES])
 
 
 def successor_of(family_id: str, token: str) -> str:

@@ -48,6 +48,7 @@ PAGES: dict[str, dict[str, str]] = {
         "tokens.TokenFamily": "devices",
         "tokens.ActivationCode": "pin",
         "tokens.RefreshToken": "key",
+        "tokens.PortalLink": "link",
         "tokens.OperatorKey": "vpn_key",
         "tokens.AuditEntry": "history",
         "backoffice.StaffAct": "gavel",

@@ -16,7 +16,7 @@ _SECRET_KEYS = re.compile(
 _SECRET_VALUES = re.compile(
     r"eyJ[\w-]{8,}(?:\.[\w-]+){1,2}"  # a JWT
     r"|\b(?:sk|rk|pk)_(?:test|live)_\w+|\bwhsec_[\w+/=]+"  # Stripe keys
-    r"|\bmg[cros]_[\w-]{16,}"  # our codes, refresh tokens, operator and signing secrets
+    r"|\bmg[cloprsv]_[\w-]{16,}"  # our codes, refresh tokens, links, operator and signing secrets
     r"|\b(?:seti|pi|cs)_\w+_secret_\w+"  # Stripe client secrets
     r"|(?i:bearer\s+)[\w.~+/=-]+"
     r"|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"  # e-mail addresses

@@ -36,6 +36,7 @@ from tokens.models import (
     AuditEntry,
     OperatorKey,
     OrgAccess,
+    PortalLink,
     RefreshToken,
     TokenFamily,
 )
@@ -296,6 +297,18 @@ def _access(number: int, now: datetime) -> None:
         request_id=f"req-{number}",
     )
     StaffActEnd.objects.create(act=act, state="done", said="1 counter reset.", at=now)
+    PortalLink.objects.create(
+        token_hash=hashed,
+        org_id=org,
+        family_id=family.id,
+        made_by=f"installation:{family.id}",
+        scopes=["billing:read"],
+        created_at=now,
+        expires_at=until,
+        used_at=now,
+        session_hash=hashed,
+        session_expires_at=until,
+    )
     OperatorKey.objects.create(
         key_id=f"opk_{number}",
         name=f"Gateway {number}",

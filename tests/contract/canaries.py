@@ -4,6 +4,7 @@ CANARIES = {
     "token": "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.Q2FuYXJ5Q2FuYXJ5Q2FuYXJ5",
     "activation code": "mgc_canary2canary3canary4canary5",
     "refresh token": "mgr_canary6canary7canary2canary3",
+    "portal link": "mgl_canary2canary3canary4canary5",
     # As a client might choose one, and of no form that a filter could know.
     "password": "canary!pass*word",
     "e-mail": "canary.owner+1@canary.example",

@@ -18,7 +18,7 @@ from tokens.tasks import forget_expired
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOTHING = Forgotten(codes=0, refresh_tokens=0, families=0)
+NOTHING = Forgotten(codes=0, refresh_tokens=0, families=0, portal_links=0)
 
 
 def days(number: float) -> datetime:
@@ -45,7 +45,7 @@ def test_a_family_that_ended_a_month_ago_goes_with_its_chain_and_its_code(
     due = forget(now=days(36), batch=batch)
 
     assert early == NOTHING
-    assert due == Forgotten(codes=1, refresh_tokens=5, families=1)
+    assert due == Forgotten(codes=1, refresh_tokens=5, families=1, portal_links=0)
     assert not TokenFamily.objects.exists()
     assert not RefreshToken.objects.exists()
     assert not ActivationCode.objects.exists()
@@ -55,7 +55,9 @@ def test_a_family_nobody_refreshed_goes_a_month_after_its_end(org: Org) -> None:
     life = settings.REFRESH_TOKEN_LIFE.days
 
     assert forget(now=days(life + 29)) == NOTHING
-    assert forget(now=days(life + 31)) == Forgotten(codes=1, refresh_tokens=1, families=1)
+    assert forget(now=days(life + 31)) == Forgotten(
+        codes=1, refresh_tokens=1, families=1, portal_links=0
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 3, 5000])
@@ -67,7 +69,7 @@ def test_the_old_end_of_a_living_chain_is_forgotten_and_the_rest_goes_on(
     gone = forget(now=days(111), batch=batch)
 
     # Links of the days 0 to 50 ended on the days 30 to 80.
-    assert gone == Forgotten(codes=0, refresh_tokens=6, families=0)
+    assert gone == Forgotten(codes=0, refresh_tokens=6, families=0, portal_links=0)
     assert RefreshToken.objects.filter(predecessor=None).count() == 1
     assert RefreshToken.objects.count() == 6
     assert ActivationCode.objects.count() == 1
@@ -93,7 +95,7 @@ def test_codes_nobody_used_go_and_fresh_ones_stay(org: Org) -> None:
     gone = forget(now=days(30.1))
 
     assert kept == NOTHING
-    assert gone == Forgotten(codes=1, refresh_tokens=0, families=0)
+    assert gone == Forgotten(codes=1, refresh_tokens=0, families=0, portal_links=0)
     assert activate(code).status_code == 401
 
 
@@ -120,9 +122,9 @@ def test_the_command_says_what_it_would_do_and_then_does_it_once(org: Org) -> No
 
     said = [run("--dry-run"), run("--dry-run"), run(), run()]
 
-    what = "2 codes, 1 refresh tokens, 1 families"
+    what = "2 codes, 1 refresh tokens, 1 families, 0 portal links"
     assert said[:3] == [f"would delete {what}", f"would delete {what}", f"deleted {what}"]
-    assert said[3] == "deleted 0 codes, 0 refresh tokens, 0 families"
+    assert said[3] == "deleted 0 codes, 0 refresh tokens, 0 families, 0 portal links"
 
 
 def test_what_would_go_is_what_goes(org: Org, stranger: Org) -> None:

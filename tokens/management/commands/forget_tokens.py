@@ -12,7 +12,8 @@ class Command(BaseCommand):
     """`manage.py forget_tokens [--dry-run]`"""
 
     help = (
-        f"Delete codes, refresh tokens and families that ended {KEPT.days} days ago or earlier."
+        f"Delete codes, refresh tokens, families and portal links that ended {KEPT.days} days ago"
+        " or earlier."
         " Beat does it every hour; the audit trail is kept."
     )
 
@@ -26,5 +27,6 @@ class Command(BaseCommand):
         gone = clean(now=clock.real_now())
         self.stdout.write(
             f"{'would delete' if options['dry_run'] else 'deleted'} {gone.codes} codes,"
-            f" {gone.refresh_tokens} refresh tokens, {gone.families} families"
+            f" {gone.refresh_tokens} refresh tokens, {gone.families} families,"
+            f" {gone.portal_links} portal links"
         )
