@@ -210,6 +210,13 @@ class UrlAnswer(Answer, omit_defaults=False):
     url: str
 
 
+class PortalLinkAnswer(Answer, omit_defaults=False):
+    """A link that is used once, and until when."""
+
+    url: str
+    expires_at: str
+
+
 class StatementQuery(Body):
     """Which period, by its key, such as `2026-11`."""
 

@@ -7,6 +7,8 @@ from drf_spectacular.views import SpectacularAPIView
 
 from billing.changes.views import PlanChangeViewSet, PreviewViewSet
 from billing.payment_views import InvoiceViewSet, PaymentViewSet
+from billing.portal.api import PortalLinkViewSet
+from billing.portal.urls import portal_urls
 from billing.statements.views import StatementViewSet
 from billing.views import PlanViewSet, SignUpViewSet
 from config import views
@@ -57,6 +59,7 @@ urlpatterns = [
     path("api/statements", StatementViewSet.as_view({"get": "retrieve"})),
     path("api/payments/setup", PaymentViewSet.as_view({"post": "start_setup"})),
     path("api/payments/portal", PaymentViewSet.as_view({"post": "portal"})),
+    path("api/portal-links", PortalLinkViewSet.as_view({"post": "create"})),
     path("api/tokens/activate", ActivationViewSet.as_view({"post": "activate"})),
     path("api/tokens/refresh", RefreshViewSet.as_view({"post": "refresh"})),
     path("api/tokens/revoke", RevokeViewSet.as_view({"post": "revoke"})),
@@ -74,6 +77,7 @@ urlpatterns = [
     # Where Stripe's Checkout leads back to (billing.checkouts).
     path("portal/checkout/done", TemplateView.as_view(template_name="pages/checkout_done.html")),
     path("portal/checkout/left", TemplateView.as_view(template_name="pages/checkout_left.html")),
+    *portal_urls,
     path("healthz", views.healthz),
     path("readyz", views.readyz),
     path("metrics", views.prometheus),

@@ -60,11 +60,12 @@ class StatementViewSet(ContractViewSet):
         caller = acting_for(http(request), caller_of(request), None)
         found = statement(org_id=caller.org_id, period_key=asked.period_key, now=clock.now())
         if "text/csv" in request.META.get("HTTP_ACCEPT", ""):
-            return _csv(found)
+            return as_csv(found)
         return success(found)
 
 
-def _csv(found: dict[str, Any]) -> HttpResponse:
+def as_csv(found: dict[str, Any]) -> HttpResponse:
+    """Return a statement as a file of rows."""
     out = io.StringIO()
     csv.writer(out).writerows(rows_of(found))
     response = HttpResponse(out.getvalue(), content_type="text/csv; charset=utf-8")

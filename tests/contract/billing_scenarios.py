@@ -134,6 +134,12 @@ def portal(route: Route, sandbox: Control) -> Answers:
     yield "leading away", owner.post(f"/{route.path}", away)
 
 
+def portal_link(route: Route, sandbox: Control) -> Answers:
+    """POST /api/portal-links."""
+    org = make_org()
+    yield "made", org.post(f"/{route.path}", {"orgId": org.id})
+
+
 ANSWERS: Mapping[str, Scenario] = {
     "POST api/signup": sign_up,
     "GET api/plans": plans,
@@ -148,4 +154,5 @@ ANSWERS: Mapping[str, Scenario] = {
     "GET api/statements": statements,
     "POST api/payments/setup": set_up_payment,
     "POST api/payments/portal": portal,
+    "POST api/portal-links": portal_link,
 }

@@ -177,6 +177,7 @@ CALLS: Mapping[str, Call] = {
         nullable=frozenset({"returnUrl"}),
         answers=BY_STATE,
     ),
+    "POST api/portal-links": Call(body=lambda org: {"orgId": org.id}, fields={"orgId": "text"}),
     "POST api/tokens/refresh": Call(
         body=lambda org: {"refreshToken": "mgr_unknown"}, fields={"refreshToken": "text"}
     ),

@@ -37,6 +37,7 @@ ASKED = {
     "GET api/statements": {BILLING_READ},
     "POST api/payments/setup": {BILLING_WRITE},
     "POST api/payments/portal": {BILLING_WRITE},
+    "POST api/portal-links": {BILLING_READ},
     "POST api/tokens/codes": {BILLING_WRITE},
     "GET api/tokens": {BILLING_READ},
     "DELETE api/tokens/<str:family_id>": {BILLING_WRITE},

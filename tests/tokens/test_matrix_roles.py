@@ -37,6 +37,9 @@ BY_SECRET = "401 401 401 401 401 401 401 401"
 UNSIGNED = "400 400 400 400 400 400 400 400"
 NO_SUCH = "404 404 404 404 404 404 404 404"
 LEADS_ON = "302 302 302 302 302 302 302 302"
+#: Who came by a link has a cookie; nothing else lets anybody in (tests/portal/).
+VISITORS = "401 401 401 401 401 401 401 401"
+GONE = "410 410 410 410 410 410 410 410"
 #: Pages take a session and no token.
 PAGES = "302 302 302 302 200 200 200 200"
 
@@ -65,6 +68,7 @@ MATRIX: Mapping[str, str] = {
     "GET api/statements": OWNERS,
     "POST api/payments/setup": OWNERS,
     "POST api/payments/portal": OWNERS,
+    "POST api/portal-links": OWNERS,
     "POST api/tokens/activate": BY_SECRET,
     "POST api/tokens/refresh": BY_SECRET,
     "POST api/tokens/revoke": ANYBODY,
@@ -78,6 +82,16 @@ MATRIX: Mapping[str, str] = {
     "GET .well-known/jwks.json": ANYBODY,
     "GET portal/checkout/done": ANYBODY,
     "GET portal/checkout/left": ANYBODY,
+    "GET portal/<str:token>": GONE,
+    "GET portal/usage": VISITORS,
+    "GET portal/statements/<str:period_key>.json": VISITORS,
+    "GET portal/statements/<str:period_key>.csv": VISITORS,
+    "GET portal/plans/<str:plan_code>": VISITORS,
+    "GET portal/cancel": VISITORS,
+    "GET portal/resume": VISITORS,
+    "GET portal/keep-plan": VISITORS,
+    "GET portal/payment-method": VISITORS,
+    "GET portal/billing": VISITORS,
     "GET healthz": ANYBODY,
     "GET readyz": ANYBODY,
     "GET metrics": ANYBODY,

@@ -1,0 +1,75 @@
+"""Statements and invoices, as the page lists them: from our own tables, newest first."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Max, Min
+
+from billing.models import InvoiceRef
+from billing.portal.text import day, money
+from quotas.models import UsageCounter
+
+#: The page is for looking; the API has all of them.
+MOST_PERIODS = 13
+MOST_INVOICES = 12
+#: How an invoice is called, and in which colour. Drafts and voided ones are no concern.
+_SHOWN = {
+    "paid": ("Paid", "good"),
+    "open": ("To be paid", "warn"),
+    "uncollectible": ("Unpaid", "bad"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRow:
+    """A period that has a statement; `name` is how people call it."""
+
+    period_key: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceRow:
+    """One invoice; `amount` is written out, `url` is Stripe's page of it."""
+
+    created_at: datetime
+    amount: str
+    status: str
+    tone: str
+    url: str
+
+
+def statements(org_id: str) -> list[StatementRow]:
+    """Return the periods that something was counted in, or could have been."""
+    periods = (
+        UsageCounter.objects.filter(org_id=org_id)
+        .values("period_key")
+        .annotate(start=Min("period_start"), end=Max("period_end"))
+        .order_by("-start")[:MOST_PERIODS]
+    )
+    return [StatementRow(one["period_key"], _name(one["start"], one["end"])) for one in periods]
+
+
+def invoices(org_id: str) -> list[InvoiceRow]:
+    """Return the last invoices that Stripe told us of."""
+    rows = InvoiceRef.objects.filter(
+        org_id=org_id, status__in=list(_SHOWN), created_at__isnull=False
+    ).order_by("-created_at", "-pk")[:MOST_INVOICES]
+    return [
+        InvoiceRow(
+            created_at=one.created_at,
+            amount=money(one.total, one.currency),
+            status=_SHOWN[one.status][0],
+            tone=_SHOWN[one.status][1],
+            url=one.hosted_invoice_url,
+        )
+        for one in rows
+        if one.created_at is not None
+    ]
+
+
+def _name(start: datetime, end: datetime) -> str:
+    last = end - timedelta(microseconds=1)
+    if start.day == 1 and (start.year, start.month) == (last.year, last.month):
+        return f"{start:%B %Y}"
+    return f"{day(start)} to {day(last)}"

@@ -1,0 +1,203 @@
+"""What is asked before something is done: what will change, when, and what it costs."""
+
+from dataclasses import dataclass, field
+
+from billing.changes import standing
+from billing.changes.errors import PlanChangeConflict
+from billing.changes.preview import Preview, preview
+from billing.models import Plan, Subscription
+from billing.portal.subscription import Way, includes, way_to
+from billing.portal.text import day, money, price, units
+from config.contract.errors import NotFound, ValidationFailed
+from quotas.models import Status
+
+#: What a form may ask to be done.
+KINDS = frozenset({"upgrade", "downgrade", "subscribe", "cancel", "resume", "keep-plan"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the invoice to come."""
+
+    text: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A page that asks. `kind` is None where there is nothing left to ask.
+
+    `fields` are sent back with the answer, so that what is done is what was shown.
+    """
+
+    kind: str | None
+    title: str = ""
+    paragraphs: list[str] = field(default_factory=list)
+    button: str = ""
+    stay: str = "Not now"
+    total: str = ""
+    lines: list[Line] = field(default_factory=list)
+    includes: list[str] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+    danger: bool = False
+
+
+NOTHING = Question(None)
+
+
+def of_plan(org_id: str, code: str) -> Question:
+    """Ask about moving to a plan. Raises NotFound, PlanChangeConflict and the gateway's errors."""
+    try:
+        wanted = standing.plan(code, field="planCode")
+    except ValidationFailed:
+        # Here it is no field, it is the page's address.
+        raise NotFound from None
+    mirror = standing.leading(org_id)
+    held = Plan.objects.filter(code=mirror.plan_code).first() if mirror else None
+    way: Way | None = way_to(wanted, mirror, held)
+    if held is not None and held.code == wanted.code:
+        return NOTHING
+    match way:
+        case "upgrade":
+            return _upgrade(org_id, wanted, mirror)
+        case "downgrade":
+            return _downgrade(wanted, held, mirror)
+        case "subscribe":
+            return _subscribe(wanted)
+    raise PlanChangeConflict("There is no way from your plan to this one right now.")
+
+
+def of_cancelling(org_id: str) -> Question:
+    """Ask about ending the plan with its period."""
+    mirror = _live(org_id)
+    if mirror.cancel_at is not None:
+        return NOTHING
+    name = _name(mirror)
+    ends = mirror.trial_ends_at if mirror.status == Status.TRIALING else mirror.current_period_end
+    until = f"on {day(ends)}" if ends else "with its period"
+    return Question(
+        "cancel",
+        title=f"Cancel {name}?",
+        paragraphs=[
+            f"Your plan ends {until} and does not renew. Until then all of it works, and you can"
+            " change your mind.",
+            "After that requests are denied. Statements and invoices stay available.",
+        ],
+        button=f"Cancel {name}",
+        stay=f"Keep {name}",
+        danger=True,
+    )
+
+
+def of_resuming(org_id: str) -> Question:
+    """Ask about taking a cancellation back, or waking a paused plan."""
+    mirror = standing.leading(org_id)
+    if mirror is None:
+        raise PlanChangeConflict("Your plan has ended. Choose a plan to subscribe again.")
+    plan = _plan(mirror)
+    costs = price(plan.amount, plan.currency, plan.interval) if plan else ""
+    if mirror.status == Status.PAUSED:
+        return Question(
+            "resume",
+            title=f"Start {_name(mirror)} again?",
+            paragraphs=[f"It is billed again from now on, for {costs}, on your payment method."],
+            button=f"Start {_name(mirror)}",
+        )
+    if mirror.cancel_at is None:
+        return NOTHING
+    return Question(
+        "resume",
+        title=f"Go on with {_name(mirror)}?",
+        paragraphs=[f"Your cancellation is taken back. The plan renews as before, for {costs}."],
+        button="Go on",
+    )
+
+
+def of_keeping(org_id: str) -> Question:
+    """Ask about taking a scheduled downgrade back."""
+    mirror = _live(org_id)
+    if not mirror.stripe_schedule_id:
+        return NOTHING
+    return Question(
+        "keep-plan",
+        title=f"Stay on {_name(mirror)}?",
+        paragraphs=[f"The scheduled change is dropped. You stay on {_name(mirror)} and it renews."],
+        button=f"Stay on {_name(mirror)}",
+    )
+
+
+def _upgrade(org_id: str, wanted: Plan, mirror: Subscription | None) -> Question:
+    found = preview(org_id=org_id, plan_code=wanted.code, proration="always_invoice")
+    due = money(found.amount, found.currency)
+    paragraphs = [f"From now on {price(wanted.amount, wanted.currency, wanted.interval)}."]
+    if mirror is not None and mirror.status == Status.TRIALING:
+        paragraphs.append("Your trial ends with this, and the plan is paid from today.")
+    if mirror is not None and mirror.stripe_schedule_id:
+        paragraphs.append("The change that was scheduled is dropped.")
+    used, left = found.quota["used"], found.quota["remaining"]
+    paragraphs.append(f"What you used stays counted: {units(used)} API calls, {units(left)} left.")
+    return Question(
+        "upgrade",
+        title=f"Upgrade to {wanted.name}?",
+        paragraphs=paragraphs,
+        button=f"Upgrade and pay {due}" if found.amount > 0 else "Upgrade",
+        total=due,
+        lines=_lines(found),
+        includes=includes(wanted),
+        fields={
+            "expected_amount": str(found.amount),
+            "proration_date": str(found.proration_date),
+        },
+    )
+
+
+def _downgrade(wanted: Plan, held: Plan | None, mirror: Subscription | None) -> Question:
+    at = mirror.current_period_end if mirror else None
+    name = held.name if held else "your plan"
+    when = day(at) if at else "the end of the period"
+    return Question(
+        "downgrade",
+        title=f"Change to {wanted.name}?",
+        paragraphs=[
+            f"You keep {name} until {when}. From then on it is {wanted.name}, for"
+            f" {price(wanted.amount, wanted.currency, wanted.interval)}.",
+            "Nothing is charged now, and you can change your mind until then.",
+        ],
+        button=f"Change on {when}" if at else "Change",
+        includes=includes(wanted),
+    )
+
+
+def _subscribe(wanted: Plan) -> Question:
+    due = money(wanted.amount, wanted.currency)
+    return Question(
+        "subscribe",
+        title=f"Subscribe to {wanted.name}?",
+        paragraphs=[
+            f"It starts now, for {price(wanted.amount, wanted.currency, wanted.interval)}, on your"
+            " payment method. There is no second trial.",
+        ],
+        button=f"Subscribe and pay {due}",
+        total=due,
+        includes=includes(wanted),
+    )
+
+
+def _lines(found: Preview) -> list[Line]:
+    return [Line(one["description"], money(one["amount"], found.currency)) for one in found.items]
+
+
+def _live(org_id: str) -> Subscription:
+    try:
+        return standing.live(org_id)
+    except PlanChangeConflict:
+        raise PlanChangeConflict("There is no running plan to change.") from None
+
+
+def _plan(mirror: Subscription) -> Plan | None:
+    return Plan.objects.filter(code=mirror.plan_code).first()
+
+
+def _name(mirror: Subscription) -> str:
+    plan = _plan(mirror)
+    return plan.name if plan else mirror.plan_code

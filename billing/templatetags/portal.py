@@ -1,0 +1,9 @@
+"""How the portal's templates write numbers and dates."""
+
+from django import template
+
+from billing.portal import text
+
+register = template.Library()
+register.filter("units", text.units)
+register.filter("day", text.day)
