@@ -220,7 +220,7 @@ class PortalLinkAnswer(Answer, omit_defaults=False):
 class StatementQuery(Body):
     """Which period, by its key, such as `2026-11`."""
 
-    period_key: Annotated[str, Meta(min_length=1, max_length=10)]
+    period_key: Annotated[str, Meta(min_length=1, max_length=16)]
 
 
 class StatementDay(Answer, omit_defaults=False):

@@ -10,10 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from msgspec import Meta
 
-from billing.models import Plan, PlanAllowance
+from billing.models import Plan, PlanAllowance, QuotaPeriod
 from config.contract import strictjson
 from config.contract.errors import MalformedJson
 from quotas import catalogue as metrics
+from quotas.models import PeriodRule
 from quotas.rules import Allowance
 
 FILE = Path(__file__).with_name("plans.json")
@@ -47,14 +48,21 @@ class MetricEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
         return None if given is None else Decimal(given)
 
 
-class PlanEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """One plan of the file. `amount` is in minor units per interval."""
+class PlanEntry(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True
+):
+    """One plan of the file. `amount` is in minor units per interval.
+
+    `quotaPeriod` says when the included units are there anew: with each calendar
+    month, or with each billing period, which is the plan's interval.
+    """
 
     plan_code: Code
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     amount: Annotated[int, Meta(ge=0, le=_MOST_MONEY)]
     currency: Annotated[str, Meta(pattern=r"^[a-z]{3}\Z")]
     interval: Literal["month", "year"]
+    quota_period: Literal["calendar_month", "billing_period"] = "calendar_month"
     trial_days: Annotated[int, Meta(ge=0, le=730)]
     installation_limit: Annotated[int, Meta(ge=1, le=1_000_000)]
     metrics: Annotated[dict[MetricCode, MetricEntry], Meta(min_length=1)]
@@ -133,6 +141,7 @@ def _sync_plan(held: Plan | None, entry: PlanEntry) -> list[str]:
         "amount": entry.amount,
         "currency": entry.currency,
         "interval": entry.interval,
+        "quota_period": entry.quota_period,
         "trial_days": entry.trial_days,
         "installation_limit": entry.installation_limit,
         "on_sale": True,
@@ -193,6 +202,13 @@ def _words(included: int, overage: str, price: Decimal | None) -> str:
 def allowances_of(plan: Plan) -> dict[str, Allowance]:
     """Return what a plan includes, as `quotas` takes it."""
     return {one.metric: Allowance(one.included_units, one.overage) for one in plan.metrics.all()}
+
+
+def period_rule_of(plan: Plan) -> str:
+    """Return how the quota periods of a plan are cut, as `quotas` takes it."""
+    if plan.quota_period == QuotaPeriod.CALENDAR_MONTH:
+        return PeriodRule.CALENDAR_MONTH
+    return PeriodRule.BILLING_YEAR if plan.interval == "year" else PeriodRule.BILLING_MONTH
 
 
 def on_sale() -> list[Plan]:

@@ -87,6 +87,7 @@ def start_trial(org_id: str, plan: Plan, *, ends_at: datetime, now: datetime) ->
         now=now,
         # Where Stripe will count the billing periods from.
         anchor_at=ends_at,
+        period_rule=catalogue.period_rule_of(plan),
         trial_ends_at=ends_at,
     )
 
@@ -147,6 +148,7 @@ def _end_trial(entitlement: Entitlement, *, now: datetime) -> bool:
             because="the trial ended and Checkout was not completed",
             now=now,
             anchor_at=entitlement.anchor_at,
+            period_rule=catalogue.period_rule_of(plan),
             trial_ends_at=entitlement.trial_ends_at,
         )
     logger.info("checkout_trial_ended", org_id=org_id)

@@ -144,10 +144,11 @@ def grant_from_mirrors(org_id: str, *, because: str) -> None:
         because=because,
         now=clock.now(),
         anchor_at=leading.billing_cycle_anchor or leading.created_at or clock.now(),
+        period_rule=catalogue.period_rule_of(plan),
         trial_ends_at=leading.trial_ends_at,
         past_due_since=leading.past_due_since,
         ends_at=leading.cancel_at,
-        scheduled=_scheduled(leading),
+        scheduled=_scheduled(leading, plan),
     )
 
 
@@ -248,11 +249,18 @@ def _price_of(price: Any) -> Json:
     return price if isinstance(price, dict) else {"id": price}
 
 
-def _scheduled(mirror: Subscription) -> ScheduledChange | None:
+def _scheduled(mirror: Subscription, current: Plan) -> ScheduledChange | None:
     if mirror.scheduled_at is None:
         return None
     plan = Plan.objects.prefetch_related("metrics").get(code=mirror.scheduled_plan_code)
-    return ScheduledChange(plan.code, catalogue.allowances_of(plan), mirror.scheduled_at)
+    return ScheduledChange(
+        plan.code,
+        catalogue.allowances_of(plan),
+        mirror.scheduled_at,
+        catalogue.period_rule_of(plan),
+        # Another interval starts a billing cycle of its own.
+        mirror.scheduled_at if plan.interval != current.interval else None,
+    )
 
 
 def _schedule_of(gateway: Gateway, subscription: Json) -> Json | None:

@@ -8,6 +8,13 @@ from django.db.models import Q
 from quotas.models import Overage, Status
 
 
+class QuotaPeriod(models.TextChoices):
+    """When the included units of a plan are there anew."""
+
+    CALENDAR_MONTH = "calendar_month", "Each calendar month"
+    BILLING_PERIOD = "billing_period", "Each billing period"
+
+
 class Plan(models.Model):
     """One plan of the catalogue. `amount` is in minor units of `currency`, per `interval`."""
 
@@ -16,6 +23,9 @@ class Plan(models.Model):
     amount = models.PositiveBigIntegerField()
     currency = models.CharField(max_length=3)
     interval = models.CharField(max_length=5, choices=[("month", "Month"), ("year", "Year")])
+    quota_period = models.CharField(
+        max_length=14, choices=QuotaPeriod, default=QuotaPeriod.CALENDAR_MONTH
+    )
     trial_days = models.PositiveSmallIntegerField(default=0)
     installation_limit = models.PositiveIntegerField(default=5)
     stripe_price_id = models.CharField(max_length=255, blank=True)
@@ -26,6 +36,9 @@ class Plan(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(interval__in=["month", "year"]), name="plan_interval_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(quota_period__in=QuotaPeriod.values), name="plan_quota_period_known"
             ),
         ]
 
@@ -268,7 +281,7 @@ class Statement(models.Model):
     """
 
     org_id = models.CharField(max_length=30)
-    period_key = models.CharField(max_length=10)
+    period_key = models.CharField(max_length=16)
     period_start = models.DateTimeField()
     rows = models.JSONField()
     previous_digest = models.CharField(max_length=64, blank=True)

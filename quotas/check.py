@@ -121,13 +121,14 @@ def _decision(
 def _from_database(org_id: str, metric: str, now: datetime, *, had_copy: bool) -> CounterSnapshot:
     read_at = time.monotonic()
     found = _read(org_id, metric, now)
+    if found is not None and not found.holds_at(now):
+        # Where a scheduled change restarts the period, that ends this counter.
+        counters.refresh(org_id=org_id, now=now)
+        found = _read(org_id, metric, now)
     if found is None:
         refused = counters.open_periods(org_id=org_id, wanted=[(metric, now)], now=now)
         for error in refused.values():
             raise error
-        found = _read(org_id, metric, now)
-    elif not found.holds_at(now):
-        counters.refresh(org_id=org_id, now=now)
         found = _read(org_id, metric, now)
     if found is None:
         # Opened and gone again within a request: an anchor restarted in between.

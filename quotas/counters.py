@@ -8,14 +8,15 @@ from collections.abc import Collection
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Min, Q, QuerySet, Sum
+from django.db.models import QuerySet
 
 from config.contract.errors import ApiError
 from config.contract.models import Installation
 from quotas import rules, snapshots
+from quotas.adjustments import adjusted_units, carry_over
 from quotas.errors import OutsideWindow, PaymentRequired
-from quotas.models import Adjustment, Entitlement, UsageCounter
-from quotas.periods import Period, period_at
+from quotas.models import Entitlement, UsageCounter
+from quotas.periods import TICK, Period, period_in, predecessor
 
 
 def open_periods(
@@ -32,15 +33,15 @@ def open_periods(
         entitlement = _lock(org_id)
         if entitlement is None:
             return {pair: PaymentRequired() for pair in wanted}
-        rule, anchor = entitlement.period_rule, entitlement.anchor_at
-        first = period_at(rule, anchor, entitlement.started_at)
+        cuts = rules.cuts_of(entitlement, now)
+        first = rules.counted_from(entitlement, known_at=now)
         refused: dict[tuple[str, datetime], ApiError] = {}
         for metric, at in sorted(wanted):
-            if at < first.start:
+            if at < first:
                 # Asked first: a period ages back may begin before the year 1.
                 refused[(metric, at)] = OutsideWindow()
                 continue
-            period = period_at(rule, anchor, at)
+            period = period_in(cuts, at)
             limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
             takes_late = now < period.end + rules.late_grace(limit.overage)
             if period.start <= now and takes_late:
@@ -63,8 +64,21 @@ def insert_counter(entitlement: Entitlement, metric: str, period: Period, *, now
     # The entitlement's lock makes this look-up safe; the constraints stand behind it.
     if held.exists():
         return
+    short = predecessor(rules.cuts_of(entitlement, now), period)
+    before = _locked(entitlement.org_id, metric, short) if short else None
+    counter = new_counter(entitlement, metric, period, now=now)
+    counter.save(force_insert=True)
+    if before is not None and carry_over(before, counter, now=now):
+        derive_one(entitlement, before, now=now)
+        derive_one(entitlement, counter, now=now)
+
+
+def new_counter(
+    entitlement: Entitlement, metric: str, period: Period, *, now: datetime
+) -> UsageCounter:
+    """Return the counter of a period as it opens, not saved."""
     limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
-    UsageCounter.objects.create(
+    return UsageCounter(
         org_id=entitlement.org_id,
         metric=metric,
         period_key=period.key,
@@ -78,6 +92,53 @@ def insert_counter(entitlement: Entitlement, metric: str, period: Period, *, now
         ),
         created_at=now,
         updated_at=now,
+    )
+
+
+def _locked(org_id: str, metric: str, period: Period) -> UsageCounter | None:
+    return (
+        UsageCounter.objects.select_for_update()
+        .filter(org_id=org_id, metric=metric, period_start=period.start, closed_at=None)
+        .first()
+    )
+
+
+def open_live(entitlement: Entitlement, *, now: datetime) -> None:
+    """Insert what is missing of the running period, and of the one before while it takes events.
+
+    The entitlement is locked, and says what they were counted under.
+    """
+    cuts = rules.cuts_of(entitlement, now)
+    periods = [running := period_in(cuts, now)]
+    if running.start > rules.counted_from(entitlement, known_at=now):
+        periods.insert(0, period_in(cuts, running.start - TICK))
+    for metric in rules.metrics_of(entitlement):
+        for period in periods:
+            limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
+            if now < period.end + rules.late_grace(limit.overage):
+                insert_counter(entitlement, metric, period, now=now)
+
+
+def used_until(org_id: str, *, now: datetime) -> datetime | None:
+    """Lock the unclosed counters; return the last instant the running ones may have counted.
+
+    None where nothing was counted in them. The entitlement is locked.
+    """
+    return max(
+        (
+            one.updated_at
+            for one in _lock_unclosed(org_id)
+            if one.counted and one.period_start <= now < one.period_end
+        ),
+        default=None,
+    )
+
+
+def _lock_unclosed(org_id: str) -> list[UsageCounter]:
+    return list(
+        UsageCounter.objects.select_for_update()
+        .filter(org_id=org_id, closed_at=None)
+        .order_by("metric", "period_start")
     )
 
 
@@ -97,11 +158,7 @@ def refresh(*, org_id: str, now: datetime) -> None:
 
 def derive(entitlement: Entitlement, *, now: datetime) -> list[UsageCounter]:
     """Make every unclosed counter say what the entitlement says. The entitlement is locked."""
-    counters = list(
-        UsageCounter.objects.select_for_update()
-        .filter(org_id=entitlement.org_id, closed_at=None)
-        .order_by("metric", "period_start")
-    )
+    counters = _lock_unclosed(entitlement.org_id)
     for counter in counters:
         derive_one(entitlement, counter, now=now)
     return counters
@@ -109,6 +166,8 @@ def derive(entitlement: Entitlement, *, now: datetime) -> list[UsageCounter]:
 
 def derive_one(entitlement: Entitlement, counter: UsageCounter, *, now: datetime) -> None:
     """Make one counter say what the entitlement and its adjustments say. Both are locked."""
+    if now < counter.period_end:
+        _end_where_cut(entitlement, counter, now=now)
     if now < counter.period_end:
         # An ended period keeps the limit it was counted under.
         limit = rules.limit_for(
@@ -125,6 +184,7 @@ def derive_one(entitlement: Entitlement, counter: UsageCounter, *, now: datetime
     counter.updated_at = now
     counter.save(
         update_fields=[
+            "period_end",
             "included",
             "overage",
             "adjusted",
@@ -136,13 +196,10 @@ def derive_one(entitlement: Entitlement, counter: UsageCounter, *, now: datetime
     )
 
 
-def adjusted_units(counter: UsageCounter, *, now: datetime) -> tuple[int, datetime | None]:
-    """Return the sum of a counter's adjustments in force, and when the next of them expires."""
-    in_force = Adjustment.objects.filter(
-        org_id=counter.org_id, metric=counter.metric, period_start=counter.period_start
-    ).filter(Q(expires_at=None) | Q(expires_at__gt=now))
-    found = in_force.aggregate(total=Sum("units"), nearest=Min("expires_at"))
-    return found["total"] or 0, found["nearest"]
+def _end_where_cut(entitlement: Entitlement, counter: UsageCounter, *, now: datetime) -> None:
+    period = rules.period_of(entitlement, counter.period_start, known_at=now)
+    if period.start == counter.period_start:
+        counter.period_end = period.end
 
 
 def publish_open(org_id: str, *, now: datetime) -> None:

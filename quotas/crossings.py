@@ -42,7 +42,7 @@ class ThresholdCrossed(models.Model):
 
     org_id = models.CharField(max_length=30)
     metric = models.CharField(max_length=64)
-    period_key = models.CharField(max_length=10)
+    period_key = models.CharField(max_length=16)
     period_start = models.DateTimeField()
     percent = models.PositiveSmallIntegerField()
     units_limit = models.BigIntegerField()

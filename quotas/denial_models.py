@@ -26,7 +26,7 @@ class Denial(models.Model):
     counter_version = models.BigIntegerField(default=0)
     period_start = models.DateTimeField(null=True, blank=True)
     period_end = models.DateTimeField(null=True, blank=True)
-    period_key = models.CharField(max_length=10, blank=True)
+    period_key = models.CharField(max_length=16, blank=True)
     used = models.BigIntegerField(null=True, blank=True)
     included = models.BigIntegerField(null=True, blank=True)
     count = models.PositiveBigIntegerField()

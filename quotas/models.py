@@ -54,7 +54,8 @@ class Entitlement(models.Model):
 
     `allowances` is a snapshot of the plan: `{metric: {"included": int, "overage": str}}`.
     `prior_allowances` held until `allowances_since`: a lower limit starts with
-    the first period that begins at or after that instant.
+    the first period that begins at or after that instant. `cuts` is read by
+    `quotas.rules.cuts_of`; empty where periods were always cut as they are now.
     """
 
     org_id = models.CharField(max_length=30, unique=True)
@@ -69,6 +70,11 @@ class Entitlement(models.Model):
         max_length=20, choices=PeriodRule, default=PeriodRule.CALENDAR_MONTH
     )
     anchor_at = models.DateTimeField(help_text="Where billing periods are counted from.")
+    cuts = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="How time was cut into periods before, where rule or anchor changed.",
+    )
     trial_ends_at = models.DateTimeField(null=True, blank=True)
     past_due_since = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(
@@ -77,6 +83,8 @@ class Entitlement(models.Model):
     scheduled_plan_code = models.CharField(max_length=40, blank=True)
     scheduled_allowances = models.JSONField(null=True, blank=True)
     scheduled_at = models.DateTimeField(null=True, blank=True)
+    scheduled_period_rule = models.CharField(max_length=20, choices=PeriodRule, blank=True)
+    scheduled_anchor_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(help_text="No use is counted before the period of this.")
     version = models.PositiveBigIntegerField(default=1)
     updated_at = models.DateTimeField()
@@ -100,6 +108,10 @@ class Entitlement(models.Model):
                     & Q(scheduled_allowances__isnull=False, scheduled_at__isnull=False)
                 ),
                 name="entitlement_schedule_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(scheduled_period_rule__in=["", *PeriodRule.values]),
+                name="entitlement_scheduled_rule_known",
             ),
             models.CheckConstraint(
                 condition=~Q(status="trialing") | Q(trial_ends_at__isnull=False),
@@ -135,7 +147,7 @@ class UsageCounter(models.Model):
 
     org_id = models.CharField(max_length=30)
     metric = models.CharField(max_length=64)
-    period_key = models.CharField(max_length=10)
+    period_key = models.CharField(max_length=16)
     period_start = models.DateTimeField()
     period_end = models.DateTimeField()
     counted = models.BigIntegerField(default=0)
@@ -182,6 +194,14 @@ class UsageCounter(models.Model):
                         RangeOperators.OVERLAPS,
                     ),
                 ],
+            ),
+        ]
+        indexes = [
+            # Closing what is over, oldest first; few are, however many ever were.
+            models.Index(
+                fields=["period_end"],
+                condition=Q(closed_at__isnull=True),
+                name="usage_counter_to_close",
             ),
         ]
         permissions = [("reset_usagecounter", "Can reset a quota")]

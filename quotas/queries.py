@@ -5,7 +5,7 @@ from datetime import datetime
 
 from quotas import rules
 from quotas.models import Entitlement, UsageCounter
-from quotas.periods import Period, period_at
+from quotas.periods import Period
 
 HEADLINE_METRIC = "api_call"
 
@@ -45,12 +45,10 @@ def current_entitlement(*, org_id: str, now: datetime) -> CurrentEntitlement | N
     entitlement = Entitlement.objects.filter(org_id=org_id).first()
     if entitlement is None:
         return None
-    period = period_at(entitlement.period_rule, entitlement.anchor_at, now)
+    period = rules.period_of(entitlement, now, known_at=now)
     counters = {
         counter.metric: counter
-        for counter in UsageCounter.objects.filter(
-            org_id=org_id, period_start__lte=now, period_end__gt=now
-        )
+        for counter in UsageCounter.objects.filter(org_id=org_id, period_start=period.start)
     }
     names = sorted({*rules.metrics_of(entitlement), *counters})
     return CurrentEntitlement(

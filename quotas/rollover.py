@@ -15,7 +15,6 @@ from django.db.models import F
 
 from quotas import counters, rules
 from quotas.models import Entitlement, Overage, UsageCounter
-from quotas.periods import period_at
 
 logger = structlog.get_logger("metergate.rollover")
 _PAGE = 500
@@ -104,7 +103,7 @@ def _open_batch(
 
 
 def _open(entitlement: Entitlement, *, now: datetime, dry_run: bool) -> int:
-    period = period_at(entitlement.period_rule, entitlement.anchor_at, now)
+    period = rules.period_of(entitlement, now, known_at=now)
     held = set(counters.current(entitlement.org_id, now=now).values_list("metric", flat=True))
     missing = [metric for metric in rules.metrics_of(entitlement) if metric not in held]
     if not dry_run:

@@ -1,6 +1,6 @@
 """Where it is decided what an entitlement means at an instant. Pure; touches no table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from quotas.models import Entitlement, Overage, Status
+from quotas.periods import Cut, Period, period_in, recut
 
 FAR = timedelta(days=36_500)
 
@@ -44,6 +45,54 @@ def plan_code_at(entitlement: Entitlement, at: datetime) -> str:
 def metrics_of(entitlement: Entitlement) -> list[str]:
     """Return the metrics the entitlement speaks of, sorted."""
     return sorted({*entitlement.allowances, *(entitlement.scheduled_allowances or {})})
+
+
+def cuts_of(entitlement: Entitlement, at: datetime) -> list[Cut]:
+    """Return how time is cut into periods, as it is known at `at` (quotas.periods)."""
+    cuts = [
+        Cut(
+            one["rule"],
+            datetime.fromisoformat(one["anchorAt"]),
+            datetime.fromisoformat(one["since"]) if one["since"] else None,
+        )
+        for one in entitlement.cuts
+    ] or [Cut(entitlement.period_rule, entitlement.anchor_at)]
+    if entitlement.scheduled_at is None or at < entitlement.scheduled_at:
+        return cuts
+    due = Cut(
+        entitlement.scheduled_period_rule or entitlement.period_rule,
+        entitlement.scheduled_anchor_at or entitlement.anchor_at,
+    )
+    return recut(cuts, due, now=entitlement.scheduled_at, used_until=None)
+
+
+def cuts_as_json(cuts: Sequence[Cut]) -> list[dict[str, str | None]]:
+    """Return cuts as an entitlement keeps them."""
+    return [
+        {
+            "rule": cut.rule,
+            "anchorAt": cut.anchor_at.isoformat(),
+            "since": cut.since.isoformat() if cut.since else None,
+        }
+        for cut in cuts
+    ]
+
+
+def period_of(entitlement: Entitlement, at: datetime, *, known_at: datetime) -> Period:
+    """Return the period that contains `at`, as it is known at `known_at`.
+
+    Raises LookupError for a time so far back that all its periods are closed.
+    """
+    return period_in(cuts_of(entitlement, known_at), at)
+
+
+def counted_from(entitlement: Entitlement, *, known_at: datetime) -> datetime:
+    """Return the start of the first period in which anything can have been counted."""
+    cuts = cuts_of(entitlement, known_at)
+    earliest = cuts[0].since
+    if earliest is not None and earliest > entitlement.started_at:
+        return earliest
+    return period_in(cuts, entitlement.started_at).start
 
 
 def limit_for(

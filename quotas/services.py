@@ -9,17 +9,22 @@ from django.db import transaction
 
 from config.contract import clock, history
 from quotas import counters, rules
-from quotas.models import Entitlement, PeriodRule
-from quotas.periods import period_at
+from quotas.models import Entitlement, Overage, PeriodRule
+from quotas.periods import Cut, forget_before, recut
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledChange:
-    """A plan that takes over at `at` by itself."""
+    """A plan that takes over at `at` by itself.
+
+    `period_rule` and `anchor_at` where periods are then cut otherwise than before.
+    """
 
     plan_code: str
     allowances: Mapping[str, rules.Allowance]
     at: datetime
+    period_rule: str = ""
+    anchor_at: datetime | None = None
 
 
 def grant(
@@ -40,8 +45,10 @@ def grant(
     """Say what an organisation may use from `now` on.
 
     A higher limit applies to open counters at once, a lower one to the first
-    period that begins at or after `now`. Every open counter's version grows, so
-    that the copy follows. Saying the same again changes nothing. The current
+    period that begins at or after `now`. Where the anchor of billing periods
+    restarted, the open counters end there and the next period opens with its quota
+    (quotas.periods.recut). Every open counter's version grows, so that the copy
+    follows. Saying the same again changes nothing. The current
     counters are opened. Must run inside the caller's transaction; the copy is
     published after its commit.
     """
@@ -57,6 +64,8 @@ def grant(
         "scheduled_plan_code": scheduled.plan_code if scheduled else "",
         "scheduled_allowances": _snapshot(scheduled.allowances) if scheduled else None,
         "scheduled_at": scheduled.at if scheduled else None,
+        "scheduled_period_rule": scheduled.period_rule if scheduled else "",
+        "scheduled_anchor_at": scheduled.anchor_at if scheduled else None,
     }
     with history.because(because):
         _tell(org_id, told, because=because, now=now)
@@ -79,29 +88,60 @@ def _tell(org_id: str, told: dict[str, Any], *, because: str, now: datetime) -> 
     elif any(getattr(entitlement, name) != value for name, value in told.items()):
         _change(entitlement, told, because=because, now=now)
         counters.derive(entitlement, now=now)
-    period = period_at(entitlement.period_rule, entitlement.anchor_at, now)
+    period = rules.period_of(entitlement, now, known_at=now)
     for metric in rules.metrics_of(entitlement):
         counters.insert_counter(entitlement, metric, period, now=now)
 
 
 def _change(entitlement: Entitlement, told: dict[str, Any], *, because: str, now: datetime) -> None:
+    had_access = rules.has_access(entitlement, now)
+    if had_access:
+        # What can still be counted under the old terms has its counters before they change.
+        counters.open_live(entitlement, now=now)
+    in_force = _in_force(entitlement, now)
+    cuts, began_at = _cuts(entitlement, told, now=now)
     if entitlement.allowances != told["allowances"]:
         # Who comes back after losing access starts afresh; nothing is held over.
-        held_over = rules.has_access(entitlement, now)
-        entitlement.prior_allowances = _in_force(entitlement, now) if held_over else {}
-        entitlement.allowances_since = now
+        entitlement.prior_allowances = in_force if had_access else {}
+        entitlement.allowances_since = min(now, began_at)
     if entitlement.status != told["status"]:
         entitlement.status_since = now
         entitlement.status_because = because
     for name, value in told.items():
         setattr(entitlement, name, value)
+    entitlement.cuts = rules.cuts_as_json(cuts)
     entitlement.version += 1
     entitlement.updated_at = now
     entitlement.save()
 
 
+def _cuts(
+    entitlement: Entitlement, told: dict[str, Any], *, now: datetime
+) -> tuple[list[Cut], datetime]:
+    """Return how time is cut, as it is known now, and from when on new limits hold."""
+    due = told["scheduled_at"] is not None and told["scheduled_at"] <= now
+    rule, anchor_at = told["period_rule"], told["anchor_at"]
+    if due:
+        rule = told["scheduled_period_rule"] or rule
+        anchor_at = told["scheduled_anchor_at"] or anchor_at
+    running = rules.period_of(entitlement, now, known_at=now)
+    cuts = recut(
+        rules.cuts_of(entitlement, now),
+        Cut(rule, anchor_at),
+        now=now,
+        used_until=counters.used_until(entitlement.org_id, now=now),
+    )
+    since = cuts[-1].since
+    # The period that a restart opens is one that begins with the change.
+    began_at = since if since is not None and since > running.start else now
+    grace = max(rules.late_grace(overage) for overage in Overage.values)
+    cuts = forget_before(cuts, now - grace)
+    always_so = len(cuts) == 1 and cuts[0].since is None and not due
+    return ([] if always_so else cuts), began_at
+
+
 def _in_force(entitlement: Entitlement, now: datetime) -> dict[str, Any]:
-    period = period_at(entitlement.period_rule, entitlement.anchor_at, now)
+    period = rules.period_of(entitlement, now, known_at=now)
     return _snapshot(
         {
             metric: rules.limit_for(entitlement, metric, period_start=period.start, at=now)

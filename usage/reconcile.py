@@ -14,6 +14,7 @@ from django.db.models import F, Q, Sum
 
 from config.contract.clients import clients
 from quotas import counters, rules, snapshots
+from quotas.adjustments import adjusted_units
 from quotas.models import Adjustment, CounterRepair, Entitlement, Forgiveness, UsageCounter
 from usage.models import UsageEvent, UsageVoid
 
@@ -241,7 +242,7 @@ def _repair(drift: Drift, *, who: str, now: datetime) -> bool:
         right = {
             "counted": total(UsageEvent.objects, "value") - total(UsageVoid.objects, "value"),
             "forgiven": total(Forgiveness.objects, "units"),
-            "adjusted": counters.adjusted_units(counter, now=now)[0],
+            "adjusted": adjusted_units(counter, now=now)[0],
         }
         before = {name: getattr(counter, name) for name in right}
         if before == right:

@@ -13,7 +13,7 @@ from billing.stripe_gateway import Gateway, StripeNotFound
 from config.contract import clock
 from config.contract.bodies import rfc3339
 from config.contract.clients import clients
-from quotas.models import Status
+from quotas.models import PeriodRule, Status
 from quotas.queries import HEADLINE_METRIC
 from quotas.rules import NOTHING
 
@@ -50,7 +50,8 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
         asked = {"prorationDate": None, "askedAt": int(now.timestamp())}
         date = upgrades.proration_date(item, asked)
         trialing = subscription["status"] == Status.TRIALING
-        if sight.plan_of(subscription).code == wanted.code:
+        current = sight.plan_of(subscription)
+        if current.code == wanted.code:
             amount, lines = 0, []
             currency = wanted.currency
         else:
@@ -70,7 +71,8 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
                 lines = [line for line in lines if line["proration"]]
             amount = invoice["amount_due"] if bills_now else sum(line["amount"] for line in lines)
             currency = invoice["currency"]
-    return Preview(amount, currency, date, lines, _quota(org_id, wanted, now=now))
+    restarts = current.code != wanted.code and (trialing or current.interval != wanted.interval)
+    return Preview(amount, currency, date, lines, _quota(org_id, wanted, restarts, now=now))
 
 
 def _running(gateway: Gateway, subscription_id: str) -> Json:
@@ -83,10 +85,14 @@ def _running(gateway: Gateway, subscription_id: str) -> Json:
     return subscription
 
 
-def _quota(org_id: str, wanted: Plan, *, now: datetime) -> Json:
+def _quota(org_id: str, wanted: Plan, restarts: bool, *, now: datetime) -> Json:
     plan = catalogue.allowances_of(wanted).get(HEADLINE_METRIC, NOTHING)
-    included = max(0, plan.included + standing.granted_by_staff(org_id, now=now))
+    granted = standing.granted_by_staff(org_id, now=now)
     used: int = standing.quota(org_id, now=now)["used"]
+    if restarts and catalogue.period_rule_of(wanted) != PeriodRule.CALENDAR_MONTH:
+        # Stripe's billing cycle starts anew, and a quota period with it.
+        used, granted = 0, standing.carried_over(org_id, now=now)
+    included = max(0, plan.included + granted)
     return {"includedUnits": included, "used": used, "remaining": max(0, included - used)}
 
 

@@ -7,6 +7,7 @@ from billing.changes.errors import PlanChangeConflict
 from billing.models import Organization, Plan, Subscription
 from config.contract.errors import NotFound, ValidationFailed
 from quotas import queries
+from quotas.adjustments import unspent
 from quotas.models import Status, UsageCounter
 from quotas.queries import HEADLINE_METRIC
 
@@ -69,7 +70,17 @@ def quota(org_id: str, *, now: datetime) -> dict[str, Any]:
 
 def granted_by_staff(org_id: str, *, now: datetime) -> int:
     """Return the units of the headline metric that staff added to the current period."""
-    counter = UsageCounter.objects.filter(
+    counter = _headline(org_id, now)
+    return counter.adjusted if counter else 0
+
+
+def carried_over(org_id: str, *, now: datetime) -> int:
+    """Return how many of those would move into a period that restarted now."""
+    counter = _headline(org_id, now)
+    return unspent(counter, counter.adjusted) if counter else 0
+
+
+def _headline(org_id: str, now: datetime) -> UsageCounter | None:
+    return UsageCounter.objects.filter(
         org_id=org_id, metric=HEADLINE_METRIC, period_start__lte=now, period_end__gt=now
     ).first()
-    return counter.adjusted if counter else 0
