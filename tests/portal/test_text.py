@@ -1,0 +1,69 @@
+"""Money, units and names as people write them."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from billing.portal import text
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "written"),
+    [
+        (1900, "usd", "$19.00"),
+        (0, "USD", "$0.00"),
+        (-500, "eur", "−€5.00"),
+        (123456789, "gbp", "£1,234,567.89"),
+        (1, "usd", "$0.01"),
+        (1234, "jpy", "¥1,234"),
+        (12345, "kwd", "KWD 12.345"),
+        (1200, "chf", "CHF 12.00"),
+        (2**63, "usd", "$92,233,720,368,547,758.08"),
+    ],
+)
+def test_money_is_written_in_its_currencys_own_units(
+    amount: int, currency: str, written: str
+) -> None:
+    assert text.money(amount, currency).replace("\N{NO-BREAK SPACE}", " ") == written
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "written"),
+    [(1900, "usd", "$19 per month"), (1950, "usd", "$19.50 per month"), (9, "jpy", "¥9 per month")],
+)
+def test_a_price_leaves_out_the_zeros_of_a_whole_amount(
+    amount: int, currency: str, written: str
+) -> None:
+    assert text.price(amount, currency, "month") == written
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [(0, "0"), (7, "7"), (999, "999"), (1000, "1k"), (1500, "1.5k"), (2e6, "2M"), (4e9, "4bn")],
+)
+def test_an_axis_is_short(number: float, written: str) -> None:
+    assert text.short(number) == written
+
+
+@pytest.mark.parametrize(
+    ("code", "written"),
+    [
+        ("api_call", "API calls"),
+        ("compute_ms", "Compute (ms)"),
+        ("ms", "Ms"),
+        ("sms", "SMS"),
+        ("active_users", "Active users"),
+        ("storage_gb", "Storage (GB)"),
+        ("_", "_"),
+        ("http2", "Http2"),
+    ],
+)
+def test_a_metric_is_called_by_words(code: str, written: str) -> None:
+    assert text.metric_name(code) == written
+
+
+def test_days_are_written_out() -> None:
+    at = datetime(2026, 11, 5, 23, 59, tzinfo=UTC)
+
+    assert text.day(at).replace("\N{NO-BREAK SPACE}", " ") == "5 November 2026"
+    assert text.weekday(at).replace("\N{NO-BREAK SPACE}", " ") == "Thursday 5 November"
