@@ -19,6 +19,7 @@ from billing.models import (
     Statement,
     Subscription,
 )
+from billing.notifications.models import Delivery, Notification, NotificationSettings
 from config.contract.admin import (
     OrgAdmin,
     ReadOnlyAdmin,
@@ -178,6 +179,64 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin):
     def operation_page(self, obj: IdempotencyKey) -> SafeString:
         """What the request started."""
         return page_link("billing_operation", str(obj.operation.uuid) if obj.operation else "")
+
+
+class DeliveryInline(ReadOnlyInline):
+    """How it was told."""
+
+    model = Delivery
+    verbose_name_plural = "deliveries"
+    fields = ("channel", "address", "state", "attempts", "answer", "error", "due_at", "finished_at")
+
+
+@admin.register(Notification)
+class NotificationAdmin(OrgAdmin):
+    """What organizations were told."""
+
+    known_by = "message_id"
+    inlines = (DeliveryInline,)
+    list_display = ("message_id", "organization", "kind", "happened_at", "created_at")
+    list_filter = ("kind",)
+    search_fields = ("message_id__exact",)
+    search_help_text = "Organization id or webhook id"
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(OrgAdmin):
+    """Each way in which something was told, and what came of it."""
+
+    org_lookup = "notification__org_id"
+    list_display = (
+        "pk",
+        "organization",
+        "notification_page",
+        "channel",
+        badge("state", {"done": "success", "waiting": "info", "failed": "danger"}),
+        "attempts",
+        "answer",
+        "error",
+        "due_at",
+        "finished_at",
+    )
+    list_filter = ("state", "channel")
+    list_select_related = ("notification",)
+    search_fields = ("notification__message_id__exact",)
+    search_help_text = "Organization id or webhook id"
+
+    @admin.display(description="notification")
+    def notification_page(self, obj: Delivery) -> SafeString:
+        """What is told."""
+        return page_link("billing_notification", obj.notification.message_id)
+
+
+@admin.register(NotificationSettings)
+class NotificationSettingsAdmin(OrgAdmin):
+    """Where organizations want to be told. The signing secrets are stored nowhere."""
+
+    known_by = "org_id"
+    list_display = ("org_id", "url", "emails", "updated_at")
+    search_fields = ("org_id__exact",)
+    search_help_text = "Organization id"
 
 
 admin.site.register(history_of("billing"), HistoryAdmin)

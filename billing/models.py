@@ -5,6 +5,11 @@ import pgtrigger
 from django.db import models
 from django.db.models import Q
 
+from billing.notifications.models import (  # noqa: F401 - tables of this app
+    Delivery,
+    Notification,
+    NotificationSettings,
+)
 from quotas.models import Overage, Status
 
 

@@ -8,6 +8,7 @@ from celery import shared_task
 from billing import checkouts, idempotency, mail, operations, signup
 from billing.changes import engine, steps  # noqa: F401 - steps registers the workers
 from billing.models import IdempotencyKey, Operation
+from billing.notifications import announcing, deliveries
 from config.contract import clock
 from config.contract.errors import ApiError
 
@@ -15,6 +16,8 @@ logger = structlog.get_logger("metergate.billing")
 _AT_ONCE = 100
 #: Seconds that one sweep may begin new work for, well inside a task's time limit.
 _SWEEP_SECONDS = 60.0
+#: The same for what has a beat of seconds: other tasks want the worker too.
+_SHORT_SECONDS = 10.0
 
 
 @shared_task
@@ -97,3 +100,25 @@ def end_checkout_trials() -> None:
 def forget_answers() -> None:
     """Delete the Idempotency-Keys whose answers are a day old."""
     idempotency.forget(now=clock.real_now())
+
+
+@shared_task
+def announce_crossings() -> None:
+    """Announce the thresholds that were crossed."""
+    end = time.monotonic() + _SHORT_SECONDS
+    while announcing.announce_crossings() and time.monotonic() < end:
+        pass
+
+
+@shared_task
+def announce_trial_ends() -> None:
+    """Announce the trials that are about to end."""
+    announcing.announce_trial_ends(now=clock.now())
+
+
+@shared_task
+def deliver_notifications() -> None:
+    """Send what is due, and try again what failed."""
+    end = time.monotonic() + _SHORT_SECONDS
+    while deliveries.deliver_some() and time.monotonic() < end:
+        pass

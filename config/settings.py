@@ -280,6 +280,21 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute="*/10"),
         "options": {"expires": 600},
     },
+    "announce-crossings": {
+        "task": "billing.tasks.announce_crossings",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "announce-trial-ends": {
+        "task": "billing.tasks.announce_trial_ends",
+        "schedule": crontab(minute="*/10"),
+        "options": {"expires": 600},
+    },
+    "deliver-notifications": {
+        "task": "billing.tasks.deliver_notifications",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "forget-answers": {
         "task": "billing.tasks.forget_answers",
         "schedule": crontab(minute="41"),
@@ -379,6 +394,16 @@ WEBHOOK_PAYLOAD_AGE = timedelta(days=env.int("WEBHOOK_PAYLOAD_DAYS", default=90)
 DENIAL_DAYS = env.int("DENIAL_DAYS", default=90)
 DENIAL_REQUESTS = env.int("DENIAL_REQUESTS", default=1000)
 DENIAL_FLUSH = env.float("DENIAL_FLUSH", default=1.0)
+#: Where owners' webhooks may be sent (billing.notifications.destinations).
+NOTIFY_PORTS = frozenset(env.list("NOTIFY_PORTS", cast=int, default=[443, 8443]))
+#: This machine too, over http and on any port: for trying things out.
+NOTIFY_LOOPBACK = env.bool("NOTIFY_LOOPBACK", default=EMBEDDED)
+if NOTIFY_LOOPBACK and not EMBEDDED:
+    raise ImproperlyConfigured("NOTIFY_LOOPBACK is for the embedded run only")
+#: Seconds that one webhook may take, once it is connected.
+NOTIFY_SECONDS = env.float("NOTIFY_SECONDS", default=10.0)
+#: How long before its end an owner hears of it.
+TRIAL_ENDING_NOTICE = timedelta(days=3)
 EVENT_AHEAD = timedelta(minutes=5)
 LATE_GRACE_BLOCK = timedelta(minutes=15)
 LATE_GRACE_ALLOW = timedelta(hours=72)

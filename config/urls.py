@@ -6,6 +6,7 @@ from django.views.generic import RedirectView, TemplateView
 from drf_spectacular.views import SpectacularAPIView
 
 from billing.changes.views import PlanChangeViewSet, PreviewViewSet
+from billing.notifications.views import NotificationsViewSet
 from billing.payment_views import InvoiceViewSet, PaymentViewSet
 from billing.portal.api import PortalLinkViewSet
 from billing.portal.urls import portal_urls
@@ -57,6 +58,8 @@ urlpatterns = [
     path("api/plans/subscribe", PlanChangeViewSet.as_view({"post": "subscribe"})),
     path("api/invoices", InvoiceViewSet.as_view({"get": "list"})),
     path("api/statements", StatementViewSet.as_view({"get": "retrieve"})),
+    path("api/notifications", NotificationsViewSet.as_view({"get": "retrieve", "put": "update"})),
+    path("api/notifications/secret", NotificationsViewSet.as_view({"post": "rotate"})),
     path("api/payments/setup", PaymentViewSet.as_view({"post": "start_setup"})),
     path("api/payments/portal", PaymentViewSet.as_view({"post": "portal"})),
     path("api/portal-links", PortalLinkViewSet.as_view({"post": "create"})),

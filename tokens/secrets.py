@@ -73,6 +73,11 @@ def successor_of(family_id: str, token: str) -> str:
     return REFRESH_PREFIX + _text(_mac(b"refresh-successor", f"{family_id}:{token}")[:_BYTES])
 
 
+def derived_key(purpose: bytes, seed: str) -> bytes:
+    """Return the 256 bits that belong to `seed` for one purpose, and can be had again."""
+    return _mac(purpose, seed)
+
+
 def hashed(secret: str) -> bytes:
     """Return what is stored of a secret: an HMAC, so that a stolen table is of no use."""
     return _mac(b"stored-secret", secret)

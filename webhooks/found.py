@@ -7,6 +7,7 @@ from billing import cards, convergence, invoices
 from billing.cards import NewCard
 from billing.convergence import Fetched
 from billing.invoices import FetchedInvoice
+from billing.notifications.announcing import announce_payment_failed
 from config.contract import history
 
 
@@ -15,11 +16,13 @@ class Found:
     """Objects as Stripe had them, each under the number of its fetch.
 
     `card` is the one thing that is done at Stripe and not written down here;
-    `org_id` says whom it is about where nothing else does.
+    `org_id` says whom it is about where nothing else does; the owners of
+    `unpaid` invoices are to hear of it.
     """
 
     subscriptions: tuple[Fetched, ...] = ()
     invoices: tuple[FetchedInvoice, ...] = ()
+    unpaid: tuple[FetchedInvoice, ...] = ()
     card: NewCard | None = None
     org_id: str = ""
 
@@ -36,6 +39,8 @@ class Found:
         with history.because(because):
             orgs = [invoices.apply(one) for one in self.invoices]
             orgs += [convergence.apply(one, because=because) for one in self.subscriptions]
+            for one in self.unpaid:
+                announce_payment_failed(one)
         return next((org_id for org_id in orgs if org_id), self.org_id)
 
     def renumbered(self) -> "Found":
@@ -77,6 +82,7 @@ def merged(several: Iterable[Found]) -> Found:
     return Found(
         subscriptions=tuple(one for part in parts for one in part.subscriptions),
         invoices=tuple(one for part in parts for one in part.invoices),
+        unpaid=tuple(one for part in parts for one in part.unpaid),
         card=next((part.card for part in parts if part.card), None),
         org_id=next((part.org_id for part in parts if part.org_id), ""),
     )

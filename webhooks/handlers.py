@@ -6,6 +6,7 @@ says of the object may be old, and a replay may come after the payload was dropp
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -45,6 +46,12 @@ def invoice(read: Reader, invoice_id: str) -> Found:
     found = read.invoice(invoice_id)
     billed = [found.subscription_id] if found.subscription_id else []
     return Found(invoices=(found,), subscriptions=read.subscriptions(billed))
+
+
+def failed_payment(read: Reader, invoice_id: str) -> Found:
+    """Keep what is known of the invoice; its owner hears of it if it is still unpaid."""
+    found = invoice(read, invoice_id)
+    return replace(found, unpaid=found.invoices)
 
 
 def checkout_session(read: Reader, session_id: str) -> Found:
@@ -123,7 +130,7 @@ HANDLERS: dict[str, Handler] = {
     "customer.subscription.pending_update_expired": subscription,
     "invoice.finalized": invoice,
     "invoice.paid": invoice,
-    "invoice.payment_failed": invoice,
+    "invoice.payment_failed": failed_payment,
     "invoice.voided": invoice,
     "invoice.marked_uncollectible": invoice,
     SETUP_SUCCEEDED: setup_intent,

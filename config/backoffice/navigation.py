@@ -44,6 +44,11 @@ PAGES: dict[str, dict[str, str]] = {
         "webhooks.WebhookEvent": "webhook",
         "webhooks.EventCoverage": "playlist_add_check",
     },
+    "Notifications": {
+        "billing.Notification": "notifications",
+        "billing.Delivery": "outgoing_mail",
+        "billing.NotificationSettings": "contact_mail",
+    },
     "Access": {
         "tokens.TokenFamily": "devices",
         "tokens.ActivationCode": "pin",

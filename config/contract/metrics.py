@@ -21,6 +21,11 @@ DENIALS_DROPPED = Counter(
 DRIFT = Counter(
     "metergate_counter_drift_total", "Counters found to differ from their rows.", ["what"]
 )
+DELIVERIES = Counter(
+    "metergate_notification_deliveries_total",
+    "Attempts to tell an owner.",
+    ["channel", "outcome"],
+)
 
 
 def observe_request(route: str, method: str, status: int, seconds: float) -> None:

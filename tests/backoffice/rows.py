@@ -16,6 +16,7 @@ from billing.models import (
     Statement,
     Subscription,
 )
+from billing.notifications.models import Delivery, Notification, NotificationSettings
 from config.backoffice.models import StaffAct, StaffActEnd
 from config.backoffice.roles import OUR_APPS
 from config.contract import clock
@@ -85,6 +86,7 @@ def fill(count: int, *, now: datetime | None = None) -> None:
         if Organization.objects.filter(org_id=org_id(number)).exists():
             continue
         _customer(number, now)
+        _notifications(number, now)
         _use(number, now)
         _access(number, now)
         WebhookEvent.objects.create(
@@ -179,6 +181,29 @@ def _customer(number: int, now: datetime) -> None:
         status=200,
         response={"seen": SECRET},
         created_at=now,
+    )
+
+
+def _notifications(number: int, now: datetime) -> None:
+    org = org_id(number)
+    NotificationSettings.objects.create(
+        org_id=org,
+        url="https://hooks.customer.example/metergate",
+        emails=[f"ops{number}@customer.example"],
+        secret_id=uuid.UUID(int=number + 1),
+        updated_at=now,
+    )
+    notification = Notification.objects.create(
+        message_id=f"msg_{number}",
+        org_id=org,
+        kind=Notification.Kind.PAYMENT_FAILED,
+        key=f"payment:{number}",
+        data={"orgId": org, "invoiceId": f"in_{number}"},
+        happened_at=now,
+        created_at=now,
+    )
+    Delivery.objects.create(
+        notification=notification, channel=Delivery.Channel.WEBHOOK, due_at=now, answer=503
     )
 
 

@@ -7,7 +7,7 @@ from config.contract import clock
 from tests.billing.owners import new_owner
 from tests.contract.routes import Route
 from tests.sandbox.server import Control
-from tests.support.cast import make_org
+from tests.support.cast import Org, make_org
 
 Answers = Iterator[tuple[str, Any]]
 Scenario = Callable[[Route, Control], Answers]
@@ -120,6 +120,42 @@ def statements(route: Route, sandbox: Control) -> Answers:
     yield "unknown period", org.get("/api/statements?periodKey=1999-01")
 
 
+def notifications(route: Route, sandbox: Control) -> Answers:
+    """GET /api/notifications."""
+    org = make_org()
+    yield "nothing chosen", org.get("/api/notifications")
+    _choose(org, url="https://hooks.acme.example/")
+    yield "chosen", org.get("/api/notifications")
+
+
+def choose_notifications(route: Route, sandbox: Control) -> Answers:
+    """PUT /api/notifications."""
+    org = make_org()
+    yield "without a URL", _choose(org, emails=["ops@acme.example"], thresholds=[80])
+    yield "the first URL", _choose(org, url="https://hooks.acme.example/")
+    yield "another URL", _choose(org, url="https://hooks.acme.example/b")
+    yield "a URL that leads inside", _choose(org, url="https://10.0.0.1/")
+    yield "a threshold of 101", _choose(org, thresholds=[101])
+    yield "no address", _choose(org, emails=["nobody"])
+
+
+def rotate_secret(route: Route, sandbox: Control) -> Answers:
+    """POST /api/notifications/secret."""
+    org = make_org()
+    yield "no webhook", org.post("/api/notifications/secret", {"orgId": org.id})
+    _choose(org, url="https://hooks.acme.example/")
+    yield "rotated", org.post("/api/notifications/secret", {"orgId": org.id})
+
+
+def _choose(org: Org, **body: Any) -> Any:
+    return org.client.put(
+        "/api/notifications",
+        {"orgId": org.id, **body},
+        content_type="application/json",
+        headers=org.headers(),
+    )
+
+
 def set_up_payment(route: Route, sandbox: Control) -> Answers:
     """POST /api/payments/setup."""
     owner = new_owner()
@@ -152,6 +188,9 @@ ANSWERS: Mapping[str, Scenario] = {
     "POST api/plans/subscribe": subscribe,
     "GET api/invoices": invoices,
     "GET api/statements": statements,
+    "GET api/notifications": notifications,
+    "PUT api/notifications": choose_notifications,
+    "POST api/notifications/secret": rotate_secret,
     "POST api/payments/setup": set_up_payment,
     "POST api/payments/portal": portal,
     "POST api/portal-links": portal_link,

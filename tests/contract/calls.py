@@ -167,6 +167,23 @@ CALLS: Mapping[str, Call] = {
     ),
     "GET api/invoices": Call(answers=BY_STATE),
     "GET api/statements": Call(query="periodKey=2026-11", answers=frozenset({200, 404})),
+    "GET api/notifications": Call(),
+    "PUT api/notifications": Call(
+        body=lambda org: {
+            "orgId": org.id,
+            "url": "https://hooks.acme.example/metergate",
+            "emails": ["ops@acme.example"],
+            "thresholds": [80],
+        },
+        fields={"orgId": "text", "url": "text", "emails": "list", "thresholds": "list"},
+        optional=frozenset({"url", "emails", "thresholds"}),
+        nullable=frozenset({"url", "emails", "thresholds"}),
+    ),
+    "POST api/notifications/secret": Call(
+        body=lambda org: {"orgId": org.id},
+        fields={"orgId": "text"},
+        answers=frozenset({200, 404}),  # there may be no webhook to sign
+    ),
     "POST api/payments/setup": Call(
         body=lambda org: {"orgId": org.id}, fields={"orgId": "text"}, answers=BY_STATE
     ),

@@ -22,7 +22,7 @@ Answers = Iterator[tuple[str, Any]]
 def refusals(route: Route) -> Answers:
     """Return each kind of refusal of a route, by name."""
     org = make_org()
-    yield "wrong verb", route.send(b"", org=org, method="PUT")
+    yield "wrong verb", route.send(b"", org=org, method="PATCH")
     if route.throttled:
         yield "throttled", _throttled(route)
     if route.call.body is not None:

@@ -20,7 +20,7 @@ def test_every_route_has_a_call_and_every_call_a_route() -> None:
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=str)
 def test_every_field_of_a_body_has_its_kind(route: Route, document: Any) -> None:
-    operation = document["paths"][f"/{route.path}"]["post"]
+    operation = document["paths"][f"/{route.path}"][route.method.lower()]
 
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
 

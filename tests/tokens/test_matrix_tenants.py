@@ -27,9 +27,9 @@ Attempt = Callable[[Owner, Owner], Any]
 
 #: Parameters and fields of bodies that name nothing that could be anybody's.
 PLAIN = frozenset(
-    ("at", "by", "correlationId", "domain", "expectedAmount", "from", "limit", "metric")
+    ("at", "by", "correlationId", "domain", "emails", "expectedAmount", "from", "limit", "metric")
     + ("newPlanCode", "occurredAt", "periodKey", "planCode", "proration", "prorationDate")
-    + ("reason", "returnUrl", "scopes", "soft", "to", "value")
+    + ("reason", "returnUrl", "scopes", "soft", "thresholds", "to", "url", "value")
 )
 #: The organisation itself: tests/contract/test_tenancy.py.
 ORGANISATION = "orgId"
