@@ -144,7 +144,7 @@ def _count(request: HttpRequest, metering: Metering) -> _Counted:
         # Never a client's header: a client that repeats one would use for free.
         request_id=new_id("req"),
     )
-    recorded = record_usage(org_id=principal.org_id, event=event, now=now)
+    recorded = record_usage(org_id=principal.org_id, event=event)
     return _Counted(
         org_id=principal.org_id,
         request_id=event.request_id,

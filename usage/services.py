@@ -6,20 +6,19 @@ from typing import Any
 
 from config.contract.bodies import shaped
 from config.contract.errors import ApiError
-from usage import ledger
+from usage import combining, ledger
 from usage.bodies import EventBody
 from usage.ledger import NewUsageEvent, Recorded
 
 
-def record_usage(*, org_id: str, event: NewUsageEvent, now: datetime) -> Recorded:
+def record_usage(*, org_id: str, event: NewUsageEvent) -> Recorded:
     """Count one use in the period that contains `event.occurred_at`.
 
     A repeat of a stored event returns the stored answer and counts nothing.
     Raises RequestIdConflict, OutsideWindow, PaymentRequired or QuotaExceeded;
     each writes nothing.
     """
-    [outcome] = ledger.record(org_id=org_id, events=[event], now=now)
-    return outcome.or_raise()
+    return combining.record_one(org_id=org_id, event=event).or_raise()
 
 
 def record_batch(*, org_id: str, documents: Sequence[Any], now: datetime) -> list[Recorded]:

@@ -61,9 +61,8 @@ class UsageViewSet(LedgerViewSet):
         body = parse(UsageBody, request)
         event = body.event()
         caller = acting_for(http(request), caller_of(request), body.org_id)
-        now = clock.now()
-        recorded = record_usage(org_id=caller.org_id, event=event, now=now)
-        headers = recorded.headers(now)
+        recorded = record_usage(org_id=caller.org_id, event=event)
+        headers = recorded.headers(clock.now())
         if recorded.status == "duplicate":
             headers["Idempotent-Replayed"] = "true"
         return success(_answer(recorded), headers=headers)

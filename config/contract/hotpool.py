@@ -23,7 +23,9 @@ START_AGAIN = frozenset({"40P01", "40001"})
 #: What the hot path asks of each connection, beside what the settings ask.
 #: A function's statements are planned once and not again for each call: with
 #: arrays as arguments PostgreSQL would find that worth the time, and it is not.
-_OPTIONS = " -c plan_cache_mode=force_generic_plan"
+#: Such a plan may be made while a table is small, when reading it whole is cheapest,
+#: and be used while it grows: every statement here has an index to go by.
+_OPTIONS = " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
 
 
 class ConnectionLost(Unavailable):

@@ -26,6 +26,8 @@ def test_sixteen_writers_cross_each_share_once(crew: Crew, length: Length) -> No
 
         assert {answer.status for answer in answers} == {200}
         rows = ThresholdCrossed.objects.filter(org_id=org.id, metric="api_call").order_by("used")
-        assert list(rows.values_list("percent", "used")) == [(50, 50), (80, 80), (100, 100)]
+        assert [row.percent for row in rows] == [50, 80, 100]
+        # Uses that waited for each other are counted together, and may cross it together.
+        assert all(row.percent <= row.used < row.percent + 16 for row in rows)
         counter = UsageCounter.objects.get(org_id=org.id, metric="api_call")
         assert (counter.used, counter.next_threshold_at) == (100, None)
