@@ -8,6 +8,6 @@ SQL = Path(__file__).resolve().parent.parent / "sql" / "usage_record.sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0006_use_by_day")]
+    dependencies = [("usage", "0007_longer_period_keys")]
 
     operations = [migrations.RunSQL(SQL.read_text(), migrations.RunSQL.noop)]
