@@ -48,7 +48,8 @@ def record_one(*, org_id: str, event: NewUsageEvent) -> Recorded:
     """Count one use, with others of the organisation that wait at the same time.
 
     Returns and raises what `ledger.record` does for it; decided as of the moment
-    of the call that counts it.
+    of the call that counts it. A denial is noted by whoever it denies, under the
+    ids of its own request.
     """
     mine = _Use(event)
     with _lock:
@@ -71,6 +72,7 @@ def record_one(*, org_id: str, event: NewUsageEvent) -> Recorded:
     if mine.outcome is None:
         # Whoever counted for us was told no; a repeat is safe, as for them.
         raise Unavailable
+    ledger.note_denial(org_id, event, mine.outcome, clock.now())
     return mine.outcome
 
 
@@ -110,7 +112,7 @@ def _hand_over(org_id: str) -> None:
 def _count(org_id: str, group: Sequence[_Use]) -> None:
     events = [one.event for one in group]
     try:
-        outcomes = ledger.record(org_id=org_id, events=events, now=clock.now())
+        outcomes = ledger.count(org_id=org_id, events=events, now=clock.now())
     except ApiError:
         raise
     except Exception as error:
@@ -120,13 +122,13 @@ def _count(org_id: str, group: Sequence[_Use]) -> None:
         logger.exception("combined_failed", error=type(error).__name__, uses=len(group))
         for one in group[1:]:
             _count_alone(org_id, one)
-        outcomes = ledger.record(org_id=org_id, events=events[:1], now=clock.now())
+        outcomes = ledger.count(org_id=org_id, events=events[:1], now=clock.now())
     for one, outcome in zip(group, outcomes, strict=False):
         one.outcome = outcome
 
 
 def _count_alone(org_id: str, one: _Use) -> None:
     try:
-        [one.outcome] = ledger.record(org_id=org_id, events=[one.event], now=clock.now())
+        [one.outcome] = ledger.count(org_id=org_id, events=[one.event], now=clock.now())
     except Exception as error:
         logger.exception("use_failed", error=type(error).__name__)

@@ -35,8 +35,6 @@ SELECT * FROM usage_record(
 #: What usage_record raises when a twin on another counter won: nothing was written.
 _TWIN_WAS_FIRST = "MG001"
 _TRIES = 4
-#: What the caller is told, by how usage_record calls the two denials.
-_DENIED = {"denied": "RATE_LIMITED", "no_access": "PAYMENT_REQUIRED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,9 @@ class Recorded:
     status: str  # accepted | duplicate | rejected
     numbers: Numbers | None = None
     error: ApiError | None = None
+    #: Of a denial: the numbers that it was decided by, and which they were.
+    denied_by: Numbers | None = None
+    counter_version: int = 0
 
     def or_raise(self) -> "Recorded":
         """Return self where the event is counted. Raises the refusal otherwise."""
@@ -77,6 +78,14 @@ class Recorded:
 
 
 def record(*, org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> list[Recorded]:
+    """Count events of one organisation and note what was denied; see `count`."""
+    outcomes = count(org_id=org_id, events=events, now=now)
+    for event, outcome in zip(events, outcomes, strict=True):
+        note_denial(org_id, event, outcome, now)
+    return outcomes
+
+
+def count(*, org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> list[Recorded]:
     """Count events of one organisation, decided greedily in input order.
 
     Each is counted once, answered from the ledger when it was counted before, or
@@ -92,16 +101,17 @@ def record(*, org_id: str, events: Sequence[NewUsageEvent], now: datetime) -> li
         if not waiting:
             _publish(org_id, rows)
             _tell(rows)
-            _note_denials(org_id, [events[position] for position in pending], rows, now)
+            versions = {
+                (row.metric, row.period_start): row.version for row in rows if row.kind == "counter"
+            }
             for row in rows:
                 if row.kind == "event":
-                    outcomes[pending[row.ord - 1]] = _outcome(row, now)
+                    version = versions.get((row.metric, row.period_start), 0)
+                    outcomes[pending[row.ord - 1]] = _outcome(row, version, now)
             return [outcome for outcome in outcomes if outcome is not None]
         refused = _prepare(org_id, events, pending, waiting, now)
         for position, error in refused.items():
             outcomes[position] = Recorded("rejected", error=error)
-            if isinstance(error, PaymentRequired):
-                _note(org_id, events[position], error.code, now)
         pending = [position for position in pending if position not in refused]
         if not pending:
             return [outcome for outcome in outcomes if outcome is not None]
@@ -207,45 +217,25 @@ def _tell(rows: Sequence[_Row]) -> None:
         metrics.DECISIONS.labels("usage", outcome).inc(many)
 
 
-def _note_denials(
-    org_id: str, events: Sequence[NewUsageEvent], rows: Sequence[_Row], now: datetime
-) -> None:
-    denied = [row for row in rows if row.outcome in _DENIED]
-    if not denied:
+def note_denial(org_id: str, event: NewUsageEvent, outcome: Recorded, now: datetime) -> None:
+    """Note an outcome that is a denial, under the ids of the request that calls this."""
+    if not isinstance(outcome.error, QuotaExceeded | PaymentRequired):
         return
-    versions = {
-        (row.metric, row.period_start): row.version for row in rows if row.kind == "counter"
-    }
-    for row in denied:
-        version = versions.get((row.metric, row.period_start), 0)
-        code = _DENIED[row.outcome or ""]
-        _note(org_id, events[row.ord - 1], code, now, numbers=_numbers(row), version=version)
-
-
-def _note(
-    org_id: str,
-    event: NewUsageEvent,
-    code: str,
-    now: datetime,
-    *,
-    numbers: Numbers | None = None,
-    version: int = 0,
-) -> None:
     book.note(
         org_id=org_id,
         metric=event.metric,
-        code=code,
+        code=outcome.error.code,
         value=event.value,
         now=now,
         door="usage",
         decided_by="database",
-        numbers=numbers,
-        version=version,
+        numbers=outcome.denied_by,
+        version=outcome.counter_version,
         use_id=event.request_id,
     )
 
 
-def _outcome(row: _Row, now: datetime) -> Recorded:
+def _outcome(row: _Row, version: int, now: datetime) -> Recorded:
     match row.outcome:
         case "accepted" | "duplicate":
             return Recorded(row.outcome, numbers=_numbers(row))
@@ -258,9 +248,10 @@ def _outcome(row: _Row, now: datetime) -> Recorded:
                 period=numbers.period,
                 now=now,
             )
-            return Recorded("rejected", error=QuotaExceeded(numbers, rate_limit_headers=headers))
+            error: ApiError = QuotaExceeded(numbers, rate_limit_headers=headers)
+            return Recorded("rejected", None, error, numbers, version)
         case "no_access":
-            return Recorded("rejected", error=PaymentRequired())
+            return Recorded("rejected", None, PaymentRequired(), _numbers(row), version)
         case "conflict":
             return Recorded("rejected", error=RequestIdConflict(field=row.detail))
         case "voided":

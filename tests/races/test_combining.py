@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
+import structlog
 from django.db import connection
 
 from config.contract.errors import ApiError, Unavailable
+from quotas.denial_book import book
+from quotas.denial_models import DeniedRequest
 from quotas.errors import QuotaExceeded
 from quotas.models import UsageCounter
 from tests.races.interleave import by_hand, in_thread, wait_until_blocked
@@ -113,6 +116,26 @@ def test_no_more_of_those_who_wait_are_let_in_than_there_is_room_for(
 
     assert len(refused) == 3
     assert counter_of(org).used == 4
+
+
+def test_each_denial_is_noted_under_the_ids_of_its_own_request(transactional_db: None) -> None:
+    org = opened(included=2)
+
+    def ask(n: int) -> Recorded:
+        with structlog.contextvars.bound_contextvars(request_id=f"call-{n}"):
+            return use(org, f"r{n}")
+
+    with held_counter(org) as release:
+        futures = all_waiting(org, [partial(ask, n) for n in range(WAITING)])
+        release()
+        refusals = [one.exception(10) for one in futures[1:]]
+    book.flush()
+
+    assert all(isinstance(one, QuotaExceeded) for one in refusals)
+    noted = DeniedRequest.objects.filter(denial__org_id=org.id)
+    assert {(one.request_id, one.use_id) for one in noted} == {
+        (f"call-{n}", f"r{n}") for n in range(WAITING)
+    }
 
 
 def test_who_waits_goes_on_when_the_one_at_work_fails(transactional_db: None) -> None:
