@@ -11,7 +11,7 @@ from config.contract.errors import ApiError, Forbidden, NotFound, ValidationFail
 from tokens import domains, scopes, secrets
 from tokens.families import live_families, waiting_codes
 from tokens.models import OrgAccess
-from tokens.services import issue_code
+from tokens.services import audit, issue_code
 
 
 class InstallationLimit(ApiError):
@@ -49,23 +49,10 @@ def create_code(
     limit, under its lock. Raises ValidationFailed (unknown scope, no host name),
     Forbidden (wider than held), InstallationLimit, NotFound.
     """
-    asked = frozenset(wanted if wanted is not None else scopes.INSTALLATION)
-    if not asked or not asked <= scopes.ORGANISATION:
-        raise ValidationFailed({"scopes": ["Not one of the scopes a code can carry"]})
-    if not asked <= held:
-        raise Forbidden("A code carries no more than its maker has", code="SCOPE_MISSING")
-    host = ""
-    if domain is not None:
-        host = domains.normalised(domain) or ""
-        if not host:
-            raise ValidationFailed({"domain": ["Expected a host name"]})
+    asked, host = _asked(domain, wanted, held)
     with transaction.atomic():
         organisations = OrgAccess.objects.organisations()
-        row = organisations.select_for_update().filter(org_id=org_id).first()
-        if row is None:
-            raise NotFound
-        if _installations(org_id, now=now) >= row.installation_limit:
-            raise InstallationLimit(row.installation_limit)
+        _room(organisations.select_for_update().filter(org_id=org_id).first(), now=now)
         code = secrets.new_code()
         issued = issue_code(
             org_id=org_id,
@@ -76,6 +63,68 @@ def create_code(
             domain=host,
         )
     return NewCode(code, issued.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class WouldIssue:
+    """A code that could be made: what it would carry, and how full the plan is."""
+
+    domain: str
+    scopes: list[str]
+    installations: int
+    limit: int
+
+
+def preview_code(
+    *,
+    org_id: str,
+    now: datetime,
+    domain: str | None = None,
+    wanted: Sequence[str] | None = None,
+) -> WouldIssue:
+    """Tell what `create_code` would make for staff; writes nothing. Raises what it would raise."""
+    asked, host = _asked(domain, wanted, scopes.ORGANISATION)
+    row = OrgAccess.objects.organisations().filter(org_id=org_id).first()
+    count, limit = _room(row, now=now)
+    return WouldIssue(host, sorted(asked), count, limit)
+
+
+def revoke_code(*, org_id: str, code_id: int, who: str, now: datetime) -> bool:
+    """End a code that nobody used yet; False where it is none of these (any more)."""
+    with transaction.atomic():
+        code = waiting_codes(org_id, now=now).select_for_update().filter(pk=code_id).first()
+        if code is None:
+            return False
+        code.revoked_at = now
+        code.save(update_fields=["revoked_at"])
+        audit(org_id=org_id, what="code_revoked", who=who, now=now, domain=code.domain)
+    return True
+
+
+def _asked(
+    domain: str | None, wanted: Sequence[str] | None, held: frozenset[str]
+) -> tuple[frozenset[str], str]:
+    asked = frozenset(wanted if wanted is not None else scopes.INSTALLATION)
+    if not asked or not asked <= scopes.ORGANISATION:
+        raise ValidationFailed({"scopes": ["Not one of the scopes a code can carry"]})
+    if not asked <= held:
+        raise Forbidden("A code carries no more than its maker has", code="SCOPE_MISSING")
+    if domain is None:
+        return asked, ""
+    host = domains.normalised(domain) or ""
+    if not host:
+        raise ValidationFailed({"domain": ["Expected a host name"]})
+    return asked, host
+
+
+def _room(row: OrgAccess | None, *, now: datetime) -> tuple[int, int]:
+    """Return how many installations there are and may be. Raises where there is no room."""
+    if row is None:
+        raise NotFound
+    count = _installations(row.org_id, now=now)
+    if count >= row.installation_limit:
+        raise InstallationLimit(row.installation_limit)
+    return count, row.installation_limit
 
 
 def _installations(org_id: str, *, now: datetime) -> int:

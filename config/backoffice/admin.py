@@ -5,18 +5,29 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from config.backoffice.acts.registry import ACTS
+from config.backoffice.acts.stripe import MOST, ReplayWebhooks
+from config.backoffice.acts.views import begin
 from config.backoffice.models import StaffAct
 from config.backoffice.roles import ROLES
 from config.contract.admin import OrgAdmin
+from webhooks.admin import WebhookEventAdmin
+from webhooks.models import WebhookEvent
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
+# Registered again below, with what may be done about many of them at once.
+admin.site.unregister(WebhookEvent)
+
+
+_REPLAY = ReplayWebhooks.name
 
 
 class SuperusersOnly:
@@ -117,3 +128,20 @@ class StaffActAdmin(OrgAdmin):
         """Before and after, as the confirmation page said."""
         context = {"changes": obj.shown, "before": "Before", "after": "Afterwards"}
         return render_to_string("admin/acts/changes.html", context)
+
+
+@admin.register(WebhookEvent)
+class ReplayableAdmin(WebhookEventAdmin):
+    """The inbox, from which events can be chosen to be processed again."""
+
+    actions = ("replay_chosen",)
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Who may replay is offered it."""
+        return request.user.has_perm(ACTS[_REPLAY].permission)
+
+    @admin.action(description="Replay…", permissions=["replay"])
+    def replay_chosen(self, request: HttpRequest, queryset: "QuerySet[WebhookEvent]") -> Any:
+        """Show what replaying the chosen ones would change, to be confirmed."""
+        ids = queryset.order_by("pk").values_list("event_id", flat=True)[: MOST + 1]
+        return begin(request, ACTS[_REPLAY], {"event_ids": "\n".join(ids)})

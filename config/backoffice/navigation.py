@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
 
+from config.backoffice.acts.registry import acts_open_to
 from config.contract.admin import plural
 from config.contract.history_admin import HistoryAdmin
 
@@ -74,8 +75,10 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         items = [_item(label, icon) for label, icon in pages.items() if _may_see(request, label)]
         if items:
             groups.append({"title": heading, "separator": True, "items": items})
-    acts = {"title": "Acts", "icon": "bolt", "link": reverse("acts")}
-    groups.append({"separator": True, "items": [acts, _API]})
+    groups.append({"separator": True, "items": [_API]})
+    if acts_open_to(request.user):
+        acts = {"title": "Acts", "icon": "bolt", "link": reverse("acts")}
+        groups.insert(0, {"items": [acts]})
     return groups
 
 

@@ -81,7 +81,7 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[type-arg]
     #: What a page shows beyond the columns.
     extra_fields: ClassVar[tuple[str, ...]] = ()
 
-    actions = None
+    actions: Any = None
     change_form_outer_before_template = "admin/acts/offers.html"
     list_per_page = 50
     list_max_show_all = 0

@@ -72,6 +72,10 @@ def test_nobody_adds_changes_or_deletes(staff: Staff, role: str) -> None:
     assert set(answers.values()) == {(403, 403, 403, 403, 403)}, answers
 
 
+#: Lists with acts on many rows at once, for those who may: tests/backoffice/test_acts_stripe.py.
+WITH_ACTIONS = {WebhookEvent}
+
+
 @pytest.mark.parametrize("role", READERS)
 def test_no_page_offers_to_change_anything(staff: Staff, role: str) -> None:
     client = staff(role)
@@ -82,7 +86,8 @@ def test_no_page_offers_to_change_anything(staff: Staff, role: str) -> None:
 
         for offer in ('name="_save"', 'name="action"', "/add/", f"{a_row(model).pk}/delete/"):
             assert offer not in row.replace("/admin/auth/", ""), (model, offer)
-            assert offer not in table.replace("/admin/auth/", ""), (model, offer)
+            if offer != 'name="action"' or model not in WITH_ACTIONS:
+                assert offer not in table.replace("/admin/auth/", ""), (model, offer)
 
 
 def test_deleting_many_at_once_is_not_an_action(staff: Staff) -> None:

@@ -95,9 +95,9 @@ class Act:
         return begin(row) if begin else None
 
 
-def of_its_org(row: Any) -> dict[str, str]:
-    """Begin with the row's organisation."""
-    return {"org_id": row.org_id}
+def of_its_org(row: Any) -> dict[str, str] | None:
+    """Begin with the row's organisation, where it is somebody's."""
+    return {"org_id": row.org_id} if row.org_id else None
 
 
 #: Pages on which everything is offered that can be done for an organisation.
@@ -110,5 +110,14 @@ ORG_PAGES: Mapping[str, Callable[[Any], dict[str, str] | None]] = {
 class OrgAct(Act):
     """Something done for, or to, one organisation."""
 
-    form = OrgActForm
+    form: ClassVar[type[ActForm]] = OrgActForm
     rows = ORG_PAGES
+
+    def suits(self, org_id: str) -> bool:
+        """Tell whether it makes sense to offer it as the organisation stands."""
+        return True
+
+    def fits(self, row: Model) -> dict[str, str] | None:
+        """Return what the form begins with; None also where it does not suit."""
+        begin = super().fits(row)
+        return begin if begin and self.suits(begin["org_id"]) else None

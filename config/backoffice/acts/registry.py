@@ -7,7 +7,15 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Model
 from django.urls import reverse
 
-from config.backoffice.acts import access, quota
+from config.backoffice.acts import (
+    installations,
+    ledger,
+    operators,
+    plans,
+    quota,
+    stripe,
+    suspension,
+)
 from config.backoffice.acts.base import Act, OrgAct
 
 ACTS: dict[str, Act] = {
@@ -15,8 +23,23 @@ ACTS: dict[str, Act] = {
     for act in (
         quota.ResetQuota(),
         quota.GrantUnits(),
-        access.Suspend(),
-        access.Restore(),
+        ledger.VoidEvent(),
+        plans.ChangePlan(),
+        plans.KeepPlan(),
+        plans.Cancel(),
+        plans.Resume(),
+        stripe.Resync(),
+        stripe.ReplayWebhooks(),
+        installations.IssueCode(),
+        installations.RevokeCode(),
+        installations.RevokeInstallation(),
+        installations.RevokeAll(),
+        suspension.Suspend(),
+        suspension.Restore(),
+        operators.CreateOperatorKey(),
+        operators.RotateOperatorKey(),
+        operators.DropOperatorSecret(),
+        operators.RevokeOperatorKey(),
     )
 }
 
@@ -36,11 +59,11 @@ class Offer:
 
 
 def acts_for(user: User | AnonymousUser, org_id: str) -> list[Offer]:
-    """Return what `user` may do for an organisation, in the order of the registry."""
+    """Return what `user` may do for an organisation as it stands, in the registry's order."""
     return [
         offer(act, {"org_id": org_id})
         for act in ACTS.values()
-        if isinstance(act, OrgAct) and user.has_perm(act.permission)
+        if isinstance(act, OrgAct) and user.has_perm(act.permission) and act.suits(org_id)
     ]
 
 

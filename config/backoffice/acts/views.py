@@ -13,6 +13,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core import signing
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -25,7 +26,7 @@ from config.backoffice.acts.forms import ActForm
 from config.backoffice.acts.registry import ACTS, acts_open_to
 from config.backoffice.models import StaffAct
 from config.contract import clock, history
-from config.contract.errors import ApiError
+from config.contract.errors import ApiError, Unavailable
 
 #: How old a confirmation may be, in seconds; as long as a price stands that was previewed.
 CONFIRMATION_LIFE = 15 * 60
@@ -64,7 +65,18 @@ def begin(request: HttpRequest, act: Act, initial: dict[str, Any]) -> HttpRespon
 
 
 def _ask(request: HttpRequest, act: Act, form: ActForm) -> HttpResponse:
-    return _page(request, "form", {"title": act.title, "act": act, "form": form})
+    org_id = str(form["org_id"].value() or "") if "org_id" in form.fields else ""
+    context = {
+        "title": act.title,
+        "act": act,
+        "form": form,
+        "organization": _organization(org_id),
+    }
+    return _page(request, "form", context)
+
+
+def _organization(org_id: str) -> Organization | None:
+    return Organization.objects.filter(org_id=org_id).first() if org_id else None
 
 
 def _show(
@@ -72,7 +84,7 @@ def _show(
 ) -> HttpResponse:
     """Show what would change, to be confirmed."""
     try:
-        effect = act.effect(form.cleaned_data)
+        effect = _effect(act, form)
     except ApiError as error:
         return _refused(request, act, form, error)
     return _confirm(request, act, form, effect, why_again=why_again, status=status)
@@ -88,13 +100,12 @@ def _confirm(
     status: int = 200,
 ) -> HttpResponse:
     shown = {"uuid": str(uuid4()), "form": form.frozen(), "facts": effect.facts}
-    org_id = act.org_of(form.cleaned_data)
     context = {
         "title": act.title,
         "act": act,
         "effect": effect,
         "reason": form.cleaned_data["reason"],
-        "organization": Organization.objects.filter(org_id=org_id).first(),
+        "organization": _organization(act.org_of(form.cleaned_data)),
         "confirmation": signing.dumps(shown, salt=_salt(request, act), compress=True),
         "back": _address(act, form.frozen()),
         "why_again": why_again,
@@ -115,12 +126,19 @@ def _confirmed(request: HttpRequest, act: Act) -> HttpResponse:
     if not form.is_valid():
         return _ask(request, act, form)
     try:
-        effect = act.effect(form.cleaned_data)
+        effect = _effect(act, form)
     except ApiError as error:
         return _refused(request, act, form, error)
     if effect.idle or _is_old(request, act) or not act.still_holds(shown["facts"], effect.facts):
         return _stale(request, act, form, effect)
     return _do(request, act, form, effect, shown)
+
+
+def _effect(act: Act, form: ActForm) -> Effect:
+    try:
+        return act.effect(form.cleaned_data)
+    except OperationalError:
+        raise Unavailable("The database did not answer in time. Try again.") from None
 
 
 def _do(
@@ -139,6 +157,10 @@ def _do(
         if error.code in _STALE:
             return _show(request, act, form, why_again=_MOVED_ON, status=409)
         return _refused(request, act, form, error)
+    except OperationalError as error:
+        record.end(row, said=type(error).__name__, failed=True)
+        busy = Unavailable("The database did not answer in time. See whether it took effect.")
+        return _refused(request, act, form, busy)
     except Exception as error:
         record.end(row, said=type(error).__name__, failed=True)
         raise
@@ -175,13 +197,23 @@ def _stale(request: HttpRequest, act: Act, form: ActForm, effect: Effect) -> Htt
 
 def _refused(request: HttpRequest, act: Act, form: ActForm, error: ApiError) -> HttpResponse:
     """Show the form again with what the service said, under its own words."""
-    fields = (error.details or {}).get("fields") or {}
+    details: dict[str, Any] = dict(error.details or {})
+    fields = details.get("fields") or {}
     if not fields:
-        form.add_error(None, error.message)
+        why = _REASONS.get(str(details.get("reason")), "")
+        form.add_error(None, f"{error.message.rstrip('.')}. {why}".strip())
     for path, texts in fields.items():
         name = _snake(path)
         form.add_error(name if name in form.fields else None, texts)
     return _ask(request, act, form)
+
+
+#: Why a payment was not possible, in words for staff.
+_REASONS = {
+    "card_declined": "The card was declined.",
+    "payment_method_required": "There is no card on file.",
+    "authentication_required": "The bank wants the owner to confirm it.",
+}
 
 
 def _is_old(request: HttpRequest, act: Act) -> bool:

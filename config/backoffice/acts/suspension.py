@@ -1,6 +1,16 @@
-"""Acts on who may call for an organisation."""
+"""Shutting an organisation out, and letting it back in."""
 
-from config.backoffice.acts.base import ORG_PAGES, Asked, By, Change, Done, Effect, Facts, OrgAct
+from config.backoffice.acts.base import (
+    ORG_PAGES,
+    Asked,
+    By,
+    Change,
+    Done,
+    Effect,
+    Facts,
+    OrgAct,
+    of_its_org,
+)
 from config.contract import clock
 from config.contract.errors import NotFound
 from tokens import families, suspension
@@ -20,10 +30,11 @@ class Suspend(OrgAct):
     icon = "block"
     permission = "backoffice.suspend_organization"
     dangerous = True
-    rows = {
-        **ORG_PAGES,
-        "tokens.OrgAccess": lambda row: None if row.suspended_at else {"org_id": row.org_id},
-    }
+    rows = {**ORG_PAGES, "tokens.OrgAccess": of_its_org}
+
+    def suits(self, org_id: str) -> bool:
+        """Not what is suspended already."""
+        return not _is_suspended(org_id)
 
     def effect(self, asked: Asked) -> Effect:
         """Return the state before and after."""
@@ -56,10 +67,11 @@ class Restore(OrgAct):
     group = "Access"
     icon = "door_open"
     permission = "backoffice.suspend_organization"
-    rows = {
-        **ORG_PAGES,
-        "tokens.OrgAccess": lambda row: {"org_id": row.org_id} if row.suspended_at else None,
-    }
+    rows = {**ORG_PAGES, "tokens.OrgAccess": of_its_org}
+
+    def suits(self, org_id: str) -> bool:
+        """Only what is suspended."""
+        return _is_suspended(org_id)
 
     def effect(self, asked: Asked) -> Effect:
         """Return the state before and after."""
@@ -77,6 +89,10 @@ class Restore(OrgAct):
             org_id=asked["org_id"], reason=asked["reason"], who=by.who, now=clock.real_now()
         )
         return Done("Restored. Its installations may call again.")
+
+
+def _is_suspended(org_id: str) -> bool:
+    return OrgAccess.objects.filter(org_id=org_id, suspended_at__isnull=False).exists()
 
 
 def _row(org_id: str) -> OrgAccess:
