@@ -7,6 +7,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.models import (
@@ -37,15 +39,23 @@ class OrganizationAdmin(OrgAdmin):
     """Customers. Where support begins: each page links to all there is of one."""
 
     known_by = "org_id"
-    list_display = ("name", "org_id", "email", "stripe_customer_id", "created_at")
-    search_fields = ("name", "email", "stripe_customer_id__exact")
-    search_help_text = "Name, e-mail, organization id or Stripe customer id"
-    sortable_by = ("name", "created_at")
+    list_display = ("page", "org_id", "email", "stripe_customer_id", "created_at")
+    list_display_links = ("org_id",)
+    # Not by e-mail: this search stands in the address. The box in the sidebar is posted.
+    search_fields = ("name", "stripe_customer_id__exact")
+    search_help_text = "Name, organization id or Stripe customer id"
+    sortable_by = ("page", "created_at")
     date_hierarchy = "created_at"
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the columns; the page need not link to itself."""
-        return ReadOnlyAdmin.get_fields(self, request, obj)
+        """Return the columns of the row, its id as a link to everything of the organization."""
+        return [*ReadOnlyAdmin.get_fields(self, request, obj), "page"]
+
+    @admin.display(description="name", ordering="name")
+    def page(self, obj: Organization) -> SafeString:
+        """The name, as a link to all there is of it."""
+        url = reverse("organisation", args=[obj.org_id])
+        return format_html('<a class="text-link" href="{}">{}</a>', url, obj.name)
 
 
 class PlanAllowanceInline(ReadOnlyInline):

@@ -20,6 +20,11 @@ class QuotaPeriod(models.TextChoices):
     BILLING_PERIOD = "billing_period", "Each billing period"
 
 
+def _by_org(name: str) -> dict[str, object]:
+    """Index a history table for the timeline of an organisation."""
+    return {"indexes": [models.Index(fields=["org_id", "-pgh_id"], name=name)]}
+
+
 class Plan(models.Model):
     """One plan of the catalogue. `amount` is in minor units of `currency`, per `interval`."""
 
@@ -80,7 +85,7 @@ class PlanAllowance(models.Model):
         return f"{self.plan_id} {self.metric} {self.included_units}"
 
 
-@pghistory.track()
+@pghistory.track(meta=_by_org("organization_history_by_org"))
 class Organization(models.Model):
     """A customer of the company that runs this installation."""
 
@@ -100,7 +105,9 @@ class Organization(models.Model):
         return f"{self.name} ({self.org_id})"
 
 
-@pghistory.track(exclude=["fetch_requested", "fetch_applied"])
+@pghistory.track(
+    exclude=["fetch_requested", "fetch_applied"], meta=_by_org("subscription_history_by_org")
+)
 class Subscription(models.Model):
     """The mirror of one subscription at Stripe: what the newest fetch said, no more.
 
@@ -142,7 +149,10 @@ class Subscription(models.Model):
         return f"{self.stripe_subscription_id} ({self.status})"
 
 
-@pghistory.track(exclude=["fetch_requested", "fetch_applied", "updated_at"])
+@pghistory.track(
+    exclude=["fetch_requested", "fetch_applied", "updated_at"],
+    meta=_by_org("invoice_history_by_org"),
+)
 class InvoiceRef(models.Model):
     """What is known locally of an invoice at Stripe. Amounts in minor units of `currency`.
 
@@ -182,7 +192,9 @@ class InvoiceRef(models.Model):
         return f"{self.stripe_invoice_id} ({self.status})"
 
 
-@pghistory.track(exclude=["lease_until", "attempts", "key_generation"])
+@pghistory.track(
+    exclude=["lease_until", "attempts", "key_generation"], meta=_by_org("operation_history_by_org")
+)
 class Operation(models.Model):
     """One thing we ask of Stripe, committed before we ask: a crash leaves a trace to finish.
 
@@ -237,6 +249,8 @@ class Operation(models.Model):
             models.Index(
                 fields=["lease_until"], condition=Q(state="started"), name="operation_unfinished"
             ),
+            # What was asked for an organisation, newest first.
+            models.Index(fields=["org_id", "-created_at"], name="operation_by_org"),
             # The mailer: what is done and not yet told.
             models.Index(
                 fields=["finished_at"],

@@ -518,6 +518,7 @@ UNFOLD = {
     "SITE_URL": None,
     "STYLES": ["config.backoffice.assets.stylesheet"],
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "config.backoffice.dashboard.page.dashboard",
     "SIDEBAR": {
         "show_search": True,
         "navigation": "config.backoffice.navigation.sidebar",

@@ -14,6 +14,8 @@ from billing.statements.views import StatementViewSet
 from billing.views import PlanViewSet, SignUpViewSet
 from config import views
 from config.apidocs import SwaggerView
+from config.backoffice.organisation.page import organisation
+from config.backoffice.search import search
 from config.fallbacks import not_found
 from quotas.staff_views import ResetViewSet
 from quotas.views import EntitlementViewSet, QuotaViewSet
@@ -85,6 +87,12 @@ urlpatterns = [
     path("readyz", views.readyz),
     path("metrics", views.prometheus),
     path("admin/acts/", include("config.backoffice.acts.urls")),
+    path("admin/find/", admin.site.admin_view(search), name="search"),
+    path(
+        "admin/organisations/<str:org_id>/",
+        admin.site.admin_view(organisation),
+        name="organisation",
+    ),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(url="/admin/")),
     re_path(r"^api(?:/.*)?$", not_found, kwargs={"exception": None}),

@@ -111,7 +111,7 @@ class EntitlementAdmin(OrgAdmin):
 
     known_by = "org_id"
     list_display = (
-        "org_id",
+        "organization",
         "plan_code",
         badge("status", STATUS_COLOURS),
         "status_since",
@@ -119,6 +119,7 @@ class EntitlementAdmin(OrgAdmin):
         "scheduled_plan_code",
         "scheduled_at",
     )
+    list_display_links = ("plan_code",)
     list_filter = (
         "status",
         "plan_code",

@@ -48,7 +48,12 @@ class Metric(models.Model):
         return self.code
 
 
-@pghistory.track()
+# Indexed for the timeline of an organisation.
+@pghistory.track(
+    meta={
+        "indexes": [models.Index(fields=["org_id", "-pgh_id"], name="entitlement_history_by_org")]
+    }
+)
 class Entitlement(models.Model):
     """What an organisation may use. Only `quotas.services.grant` writes it.
 
@@ -197,7 +202,8 @@ class UsageCounter(models.Model):
             ),
         ]
         indexes = [
-            # Closing what is over, oldest first; few are, however many ever were.
+            # Closing what is over, oldest first; few are, however many ever were. And those
+            # that run: which of them are near their limit.
             models.Index(
                 fields=["period_end"],
                 condition=Q(closed_at__isnull=True),

@@ -23,12 +23,13 @@ class OrgAccessAdmin(OrgAdmin):
 
     known_by = "org_id"
     list_display = (
-        "org_id",
+        "organization",
         "suspended_at",
         "suspended_reason",
         "installation_limit",
         "created_at",
     )
+    list_display_links = ("created_at",)
     list_filter = (("suspended_at", admin.EmptyFieldListFilter),)
     search_fields = ("org_id__exact",)
     search_help_text = "Organization id"

@@ -166,8 +166,9 @@ class DailyUsage(models.Model):
 
 
 class DailyTotal(models.Model):
-    """What all organisations together used of one metric on one day (UTC).
+    """What all organisations together used of one metric on one day (UTC), and were denied.
 
+    `denied` counts denials, not units; it outlives the rows it was counted from.
     `computed_at` is when the day was last computed, also where nothing was used.
     """
 
@@ -176,6 +177,7 @@ class DailyTotal(models.Model):
     used = models.BigIntegerField()
     events = models.BigIntegerField()
     organisations = models.PositiveIntegerField(help_text="How many used any.")
+    denied = models.BigIntegerField(default=0)
     computed_at = models.DateTimeField()
 
     class Meta:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
 
@@ -50,10 +51,13 @@ SELECT (SELECT coalesce(sum(events), 0) FROM fresh),
        (SELECT count(*) FROM gone) + (SELECT count(*) FROM written)
 """
 # A metric that nobody used has a row of zeros: it says that the day was looked at.
+# Denials are forgotten after a time: what was counted of such a day stands.
 _TOTAL = """
-INSERT INTO usage_dailytotal (metric, day, used, events, organisations, computed_at)
-SELECT m.metric, %(day)s, coalesce(sum(d.used), 0), coalesce(sum(d.events), 0),
-       count(d.org_id), %(now)s
+INSERT INTO usage_dailytotal AS t (metric, day, used, events, organisations, denied, computed_at)
+SELECT m.metric, %(day)s, coalesce(sum(d.used), 0), coalesce(sum(d.events), 0), count(d.org_id),
+       (SELECT coalesce(sum(q.count), 0) FROM quotas_denial q
+         WHERE q.minute >= %(start)s AND q.minute < %(end)s AND q.metric = m.metric),
+       %(now)s
   FROM (SELECT code AS metric FROM quotas_metric
         UNION SELECT metric FROM usage_dailytotal WHERE day = %(day)s
         UNION SELECT metric FROM usage_dailyusage WHERE day = %(day)s) m
@@ -61,7 +65,8 @@ SELECT m.metric, %(day)s, coalesce(sum(d.used), 0), coalesce(sum(d.events), 0),
  GROUP BY m.metric
     ON CONFLICT (day, metric) DO UPDATE
    SET used = excluded.used, events = excluded.events,
-       organisations = excluded.organisations, computed_at = excluded.computed_at
+       organisations = excluded.organisations, computed_at = excluded.computed_at,
+       denied = CASE WHEN %(denials_kept)s THEN excluded.denied ELSE t.denied END
 """
 _TOUCHED = """
 SELECT (e.counted_at AT TIME ZONE 'UTC')::date
@@ -132,7 +137,13 @@ def _touched(*, since: datetime) -> set[date]:
 
 def _roll(day: date, *, now: datetime) -> RolledDay:
     start = datetime.combine(day, time(), UTC)
-    named = {"day": day, "start": start, "end": start + timedelta(days=1), "now": now}
+    named: dict[str, date | datetime | bool] = {
+        "day": day,
+        "start": start,
+        "end": start + timedelta(days=1),
+        "now": now,
+        "denials_kept": start >= now - timedelta(days=settings.DENIAL_DAYS),
+    }
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [_LOCK, day.toordinal()])
         if cursor.fetchone() != (True,):

@@ -65,6 +65,14 @@ class WebhookEvent(models.Model):
             models.Index(fields=["due_at"], condition=Q(state="pending"), name="webhook_event_due"),
             # One object's events, claimed together.
             models.Index(fields=["object_id", "created_at"], name="webhook_event_by_object"),
+            # What Stripe said about an organisation, newest first.
+            models.Index(
+                fields=["org_id", "-received_at"],
+                condition=~Q(org_id=""),
+                name="webhook_event_by_org",
+            ),
+            # Staff search by the id that the log lines carry.
+            models.Index(fields=["correlation_id"], name="webhook_event_by_correlation"),
             # What nobody could process: the admin, and the way out of it.
             models.Index(
                 fields=["received_at"], condition=Q(state="parked"), name="webhook_event_parked"

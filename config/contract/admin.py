@@ -177,8 +177,8 @@ class OrgAdmin(ReadOnlyAdmin):
 
     @admin.display(description="organization")
     def organization(self, obj: Any) -> SafeString:
-        """The organization, as a link to its page."""
-        return page_link("billing_organization", self.org_of(obj))
+        """The organization, as a link to all there is of it."""
+        return org_link(self.org_of(obj))
 
     @admin.display(description="elsewhere")
     def elsewhere(self, obj: Any) -> SafeString:
@@ -218,6 +218,14 @@ def page_link(page: str, key: str) -> SafeString:
         return SafeString("-")
     url = reverse(f"admin:{page}_change", args=[key])
     return format_html('<a class="text-link" href="{}">{}</a>', url, key)
+
+
+def org_link(org_id: str) -> SafeString:
+    """Return a link to the page of an organization (config.backoffice.organisation)."""
+    if not org_id:
+        return SafeString("-")
+    url = reverse("organisation", args=[org_id])
+    return format_html('<a class="text-link" href="{}">{}</a>', url, org_id)
 
 
 def badge(field: str, colours: Mapping[str, str]) -> Callable[[Any], Any]:

@@ -99,6 +99,8 @@ MATRIX: Mapping[str, str] = {
     "GET readyz": ANYBODY,
     "GET metrics": ANYBODY,
     "GET admin/acts/": PAGES,
+    "GET admin/find/": PAGES,
+    "GET admin/organisations/<str:org_id>/": PAGES,
     "GET admin/": PAGES,
     "GET ": LEADS_ON,
     "GET ^api(?:/.*)?$": NO_SUCH,
@@ -132,6 +134,7 @@ class Caller:
         route = API.get(name)
         if route is None:
             path = name.removeprefix("GET ").replace("^api(?:/.*)?$", "api/none")
+            path = path.replace("<str:org_id>", self.org.id)
             return via.get(f"/{path}", headers=headers)
         if route.by == "organisation" and "Authorization" in headers:
             headers["x-tenant-id"] = self.org.id

@@ -1,0 +1,195 @@
+"""Is all well? One light for each thing that can go wrong quietly, with words beside the colour."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from django.db.models import Avg, Count, F, Max, Min
+from django.urls import reverse
+from django.utils.timesince import timesince
+
+from billing.models import Operation
+from config.contract import clock
+from config.contract.clients import clients
+from usage.models import CounterCheck, DailyTotal
+from webhooks.models import EventCoverage, WebhookEvent
+
+_SLOW_WEBHOOK = timedelta(minutes=1)
+_STUCK_WEBHOOK = timedelta(minutes=10)
+_LATE_COVERAGE = timedelta(hours=3)
+_STUCK_OPERATION = timedelta(minutes=10)
+#: The rollup runs every five minutes, the comparison of counters every one.
+_LATE_ROLLUP = timedelta(minutes=20)
+_LATE_CHECK = timedelta(minutes=5)
+_THEN = datetime(2000, 1, 1, tzinfo=UTC)
+#: Over how many of the latest webhook events their time is averaged.
+_RECENT = 100
+
+
+class State(StrEnum):
+    """How it stands. The word is shown; the colour only repeats it."""
+
+    GOOD = "good"
+    LOOK = "look"
+    BAD = "bad"
+
+    @property
+    def word(self) -> str:
+        """What the light says."""
+        return {"good": "OK", "look": "Look", "bad": "Act"}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """One light: how it stands, and a sentence that says why. `url` leads to the rows behind it."""
+
+    name: str
+    state: State
+    sentence: str
+    url: str = ""
+
+
+def lights(*, now: datetime) -> list[Light]:
+    """Return every light. A fixed number of queries, each over few rows or a partial index."""
+    makers: tuple[Callable[[datetime], Light], ...] = (
+        _webhook_lag,
+        _parked,
+        _coverage,
+        _drift,
+        _worker,
+        _rollup,
+        _operations,
+        _copy,
+    )
+    return [make(now) for make in makers]
+
+
+def _webhook_lag(now: datetime) -> Light:
+    waiting = WebhookEvent.objects.filter(state=WebhookEvent.State.PENDING).aggregate(
+        count=Count("pk"), oldest=Min("received_at")
+    )
+    url = _list("webhooks_webhookevent", "state__exact=pending")
+    if waiting["oldest"] is None:
+        return Light("Webhooks", State.GOOD, f"All worked off{_usual_time()}.", url)
+    lag = now - waiting["oldest"]
+    state = State.GOOD
+    if lag >= _SLOW_WEBHOOK:
+        state = State.LOOK if lag < _STUCK_WEBHOOK else State.BAD
+    return Light(
+        "Webhooks",
+        state,
+        f"{waiting['count']:,} waiting, the oldest for {_length(lag)}.",
+        url,
+    )
+
+
+def _usual_time() -> str:
+    """Return how long the latest took, as the end of a sentence."""
+    newest = WebhookEvent.objects.order_by("-pk")[:_RECENT]
+    taken = WebhookEvent.objects.filter(
+        pk__in=newest.values("pk"), state=WebhookEvent.State.PROCESSED
+    ).aggregate(mean=Avg(F("processed_at") - F("received_at")))["mean"]
+    if taken is None:
+        return ""
+    return f"; the latest took {max(0.0, taken.total_seconds()):.1f} s on average"
+
+
+def _parked(now: datetime) -> Light:
+    parked = WebhookEvent.objects.filter(state=WebhookEvent.State.PARKED).aggregate(
+        count=Count("pk"), oldest=Min("received_at")
+    )
+    url = _list("webhooks_webhookevent", "state__exact=parked")
+    if not parked["count"]:
+        return Light("Parked events", State.GOOD, "None: every event could be worked.", url)
+    return Light(
+        "Parked events",
+        State.BAD,
+        f"{parked['count']:,} gave up after eight tries; the oldest came"
+        f" {_length(now - parked['oldest'])} ago.",
+        url,
+    )
+
+
+def _coverage(now: datetime) -> Light:
+    url = _list("webhooks_eventcoverage")
+    row = EventCoverage.objects.first()
+    if row is None or row.covered_to is None:
+        return Light("Stripe's list", State.LOOK, "Not compared with the inbox yet.", url)
+    behind = now - row.covered_to
+    state = State.GOOD if behind < _LATE_COVERAGE else State.LOOK
+    return Light(
+        "Stripe's list", state, f"Every event until {_length(behind)} ago is in the inbox.", url
+    )
+
+
+def _drift(now: datetime) -> Light:
+    url = _list("usage_countercheck")
+    row = CounterCheck.objects.first()
+    if row is None:
+        return Light("Counters", State.LOOK, "Not compared with the ledger yet.", url)
+    if row.drifted_at is not None:
+        return Light("Counters", State.BAD, f"{row.drift}.", url)
+    proven = f"; all of them {_length(now - row.proven_at)} ago" if row.proven_at else ""
+    return Light("Counters", State.GOOD, f"They say what the ledger says{proven}.", url)
+
+
+def _worker(now: datetime) -> Light:
+    heard = CounterCheck.objects.values_list("checked_at", flat=True).first()
+    if heard is None:
+        return Light("Worker and beat", State.LOOK, "Nothing was heard of them yet.")
+    silent = now - heard
+    if silent < _LATE_CHECK:
+        return Light("Worker and beat", State.GOOD, f"Last heard {_length(silent)} ago.")
+    return Light("Worker and beat", State.BAD, f"Silent for {_length(silent)}: do they run?")
+
+
+def _rollup(now: datetime) -> Light:
+    url = _list("usage_dailytotal")
+    at = DailyTotal.objects.filter(day__gte=now.date() - timedelta(days=2)).aggregate(
+        at=Max("computed_at")
+    )["at"]
+    if at is None:
+        return Light("Use by day", State.LOOK, "Not computed for today yet.", url)
+    state = State.GOOD if now - at < _LATE_ROLLUP else State.LOOK
+    return Light("Use by day", state, f"Computed {_length(now - at)} ago.", url)
+
+
+def _operations(now: datetime) -> Light:
+    stuck = Operation.objects.filter(
+        state=Operation.State.STARTED, created_at__lt=now - _STUCK_OPERATION
+    ).count()
+    url = _list("billing_operation", "state__exact=started")
+    if not stuck:
+        return Light("Plan changes", State.GOOD, "None is stuck.", url)
+    return Light(
+        "Plan changes", State.LOOK, f"{stuck:,} not finished within ten minutes; retried.", url
+    )
+
+
+def _copy(now: datetime) -> Light:
+    if clients.copy.ping():
+        return Light("Valkey", State.GOOD, "Answers: checks are decided from the copy.")
+    return Light("Valkey", State.BAD, "Does not answer: PostgreSQL decides every check.")
+
+
+def clock_note() -> str:
+    """Return what is to be said where the sandbox's clock was moved, else nothing."""
+    ahead = clock.offset_seconds()
+    if not ahead:
+        return ""
+    return f"The sandbox's clock is {_length(timedelta(seconds=ahead))} ahead of real time."
+
+
+def _length(taken: timedelta) -> str:
+    """Return a length of time in words: two units at most, seconds below a minute."""
+    seconds = max(0, int(taken.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    words: str = timesince(_THEN, _THEN + taken)
+    return words.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _list(name: str, query: str = "") -> str:
+    url = reverse(f"admin:{name}_changelist")
+    return f"{url}?{query}" if query else url

@@ -1,0 +1,1 @@
+"""Everything of one organisation on one page."""
