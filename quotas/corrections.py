@@ -150,5 +150,5 @@ def _locked_current(org_id: str, metric: str, now: datetime) -> tuple[Entitlemen
 
 
 def _publish(counter: UsageCounter) -> None:
-    epoch = counters.installation_epoch()
+    epoch = snapshots.installation_epoch()
     snapshots.publish(counter.org_id, [snapshots.of_row(counter, epoch)])

@@ -11,7 +11,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from config.contract.errors import ApiError
-from config.contract.models import Installation
 from quotas import rules, snapshots
 from quotas.adjustments import adjusted_units, carry_over
 from quotas.errors import OutsideWindow, PaymentRequired
@@ -204,7 +203,7 @@ def _end_where_cut(entitlement: Entitlement, counter: UsageCounter, *, now: date
 
 def publish_open(org_id: str, *, now: datetime) -> None:
     """Publish the committed counters that contain `now`."""
-    epoch = installation_epoch()
+    epoch = snapshots.installation_epoch()
     snapshots.publish(org_id, (snapshots.of_row(row, epoch) for row in current(org_id, now=now)))
 
 
@@ -213,10 +212,3 @@ def current(org_id: str, *, now: datetime) -> QuerySet[UsageCounter]:
     return UsageCounter.objects.filter(
         org_id=org_id, period_start__lte=now, period_end__gt=now
     ).order_by("metric")
-
-
-def installation_epoch() -> int:
-    """Return the epoch of the copy: publishes of an older one lose."""
-    return (
-        Installation.objects.filter(pk=Installation.ONLY).values_list("copy_epoch", flat=True).get()
-    )

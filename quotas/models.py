@@ -209,6 +209,12 @@ class UsageCounter(models.Model):
                 condition=Q(closed_at__isnull=True),
                 name="usage_counter_to_close",
             ),
+            # What time alone made due: to be derived again (quotas.rollover).
+            models.Index(
+                fields=["valid_until"],
+                condition=Q(closed_at__isnull=True),
+                name="usage_counter_due",
+            ),
         ]
         permissions = [("reset_usagecounter", "Can reset a quota")]
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from config.contract.errors import ValidationFailed
-from quotas import corrections, counters, rules
-from quotas.models import Entitlement
+from quotas import corrections, counters, opening, rules
+from quotas.models import Entitlement, UsageCounter
 
 #: More organisations than this are left to a worker.
 MOST_AT_ONCE = 1000
@@ -51,45 +51,54 @@ def scope_of(asked: ResetAsked) -> int:
 
 def reset(*, asked: ResetAsked, who: str, now: datetime) -> int:
     """Open what is missing, forgive what is forced; returns how many counters were touched."""
-    touched = 0
-    for entitlement in _active(asked.org_ids, now=now):
-        touched += reset_one(entitlement, asked=asked, who=who, now=now)
+    forced = _used(asked, now=now) if asked.force else []
+    opened = open_current(org_ids=asked.org_ids, metric=asked.metric, now=now)
+    touched = max(opened, default=0)
+    for one in forced:
+        touched += bool(
+            corrections.forgive(
+                org_id=one.org_id, metric=one.metric, reason=asked.reason, who=who, now=now
+            )
+        )
+    if asked.org_ids:
+        for entitlement in _active(asked.org_ids, now=now):
+            counters.publish_open(entitlement.org_id, now=now)
     return touched
 
 
-def reset_one(entitlement: Entitlement, *, asked: ResetAsked, who: str, now: datetime) -> int:
-    """Reset one organisation's current counters; returns how many were touched."""
-    org_id = entitlement.org_id
-    wanted = [asked.metric] if asked.metric else rules.metrics_of(entitlement)
-    held = {row.metric: row for row in counters.current(org_id, now=now)}
-    missing = [metric for metric in wanted if metric not in held]
-    if missing:
-        counters.open_periods(org_id=org_id, wanted=[(metric, now) for metric in missing], now=now)
-    else:
-        counters.publish_open(org_id, now=now)
-    touched = len(missing)
-    if asked.force:
-        for metric in wanted:
-            if metric in held and corrections.forgive(
-                org_id=org_id, metric=metric, reason=asked.reason, who=who, now=now
-            ):
-                touched += 1
-    return touched
+def open_current(
+    *, org_ids: Collection[str], metric: str | None, now: datetime, dry_run: bool = False
+) -> Iterator[int]:
+    """Open what is missing of the current period; yields how many counters so far."""
+    opened = 0
+    for page in opening.pages(org_ids):
+        opened += opening.open_page(page, now=now, metric=metric, dry_run=dry_run).counters
+        yield opened
 
 
 def preview(*, asked: ResetAsked, now: datetime) -> tuple[int, list[WouldForgive]]:
     """Return how many counters a reset would touch, and what it would overwrite."""
-    touched = 0
-    overwritten: list[WouldForgive] = []
-    for entitlement in _active(asked.org_ids, now=now):
-        wanted = [asked.metric] if asked.metric else rules.metrics_of(entitlement)
-        held = {row.metric: row for row in counters.current(entitlement.org_id, now=now)}
-        touched += sum(metric not in held for metric in wanted)
-        if asked.force:
-            used = [held[metric] for metric in wanted if metric in held and held[metric].used]
-            touched += len(used)
-            overwritten += [WouldForgive(row.org_id, row.metric, row.used) for row in used]
-    return touched, overwritten
+    missing = open_current(org_ids=asked.org_ids, metric=asked.metric, now=now, dry_run=True)
+    overwritten = _used(asked, now=now) if asked.force else []
+    return max(missing, default=0) + len(overwritten), overwritten
+
+
+def _used(asked: ResetAsked, *, now: datetime) -> list[WouldForgive]:
+    """Return the current counters of the named organisations that took usage."""
+    active = {one.org_id: one for one in _active(asked.org_ids, now=now)}
+    rows = UsageCounter.objects.filter(
+        org_id__in=active, period_start__lte=now, period_end__gt=now
+    ).order_by("org_id", "metric")
+    return [
+        WouldForgive(row.org_id, row.metric, row.used)
+        for row in rows
+        if row.used
+        and (
+            row.metric == asked.metric
+            if asked.metric
+            else row.metric in rules.metrics_of(active[row.org_id])
+        )
+    ]
 
 
 def _active(org_ids: Collection[str], *, now: datetime) -> Iterator[Entitlement]:

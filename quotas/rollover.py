@@ -2,45 +2,64 @@
 
 Opens current counters, derives those whose entitlement changed by time alone,
 and closes periods that take no more events. Nothing depends on it having run:
-it may crash, run twice, or run in parallel with itself.
+it may crash, run twice, or run in parallel with itself. Work is done in pages, each
+its own short transaction, so that memory does not grow with the organisations.
 """
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import structlog
-from django.db import DatabaseError, transaction
-from django.db.models import F
+from django.db import connection, transaction
 
-from quotas import counters, rules
-from quotas.models import Entitlement, Overage, UsageCounter
+from config.contract import metrics
+from quotas import counters, opening, rules
+from quotas.models import Overage, UsageCounter
 
 logger = structlog.get_logger("metergate.rollover")
 _PAGE = 500
-#: What an organisation that cannot be rolled over raises, and must not stop the rest.
-_BROKEN = (DatabaseError, ArithmeticError, LookupError, TypeError, ValueError)
+#: So many broken organisations are named; the rest are counted.
+_MOST_NAMED = 100
 
-# Entitlements that lack the counter of `now` for one of their metrics. Whoever is
-# being worked on by somebody else is skipped: they are opening it.
-_DUE = """
-SELECT e.* FROM quotas_entitlement e
- WHERE e.id > %(after)s AND (%(all)s OR e.org_id = ANY (%(orgs)s))
-   AND (SELECT count(*) FROM quotas_usagecounter c
-         WHERE c.org_id = e.org_id AND c.period_start <= %(now)s AND c.period_end > %(now)s)
-     < (SELECT count(*) FROM jsonb_object_keys(e.allowances))
- ORDER BY e.id LIMIT %(page)s {lock}
+# Found by `usage_counter_to_close`. One that somebody counts in is skipped: the next
+# run closes it.
+_CLOSE = """
+WITH over AS (
+    SELECT id FROM quotas_usagecounter
+     WHERE closed_at IS NULL AND period_end <= %(latest)s
+       AND period_end <= CASE overage WHEN 'allow' THEN %(allow)s ELSE %(block)s END
+       AND (%(all)s OR org_id = ANY (%(orgs)s))
+     ORDER BY period_end LIMIT %(page)s
+       FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE quotas_usagecounter c
+   SET closed_at = %(now)s, version = version + 1, updated_at = %(now)s
+  FROM over WHERE c.id = over.id
+"""
+_COUNT = """
+SELECT count(*) FROM quotas_usagecounter
+ WHERE closed_at IS NULL AND period_end <= %(latest)s
+   AND period_end <= CASE overage WHEN 'allow' THEN %(allow)s ELSE %(block)s END
+   AND (%(all)s OR org_id = ANY (%(orgs)s))
 """
 
 
 @dataclass(slots=True)
 class RolledOver:
-    """What a rollover did, or would do."""
+    """What a rollover did, or would do. Of those that failed only the first are named."""
 
     opened: int = 0
     derived: int = 0
     closed: int = 0
-    failed: list[str] = field(default_factory=list)
+    failed: int = 0
+    named: list[str] = field(default_factory=list)
+
+    def park(self, org_ids: Collection[str]) -> None:
+        """Note organisations that could not be rolled over."""
+        self.failed += len(org_ids)
+        self.named += list(org_ids)[: _MOST_NAMED - len(self.named)]
+        metrics.ROLLOVER_FAILED.inc(len(org_ids))
 
 
 def roll_over(
@@ -48,107 +67,100 @@ def roll_over(
 ) -> Iterator[RolledOver]:
     """Roll periods over as of `now`, of some organisations or of all.
 
-    Yields the running totals after each batch; memory is bounded by one. An
-    organisation that cannot be rolled over is named in `failed` and left as it is.
+    Yields the running totals after each page; memory is bounded by one. An
+    organisation that cannot be rolled over is parked: counted, named, and left as it
+    is until the next run.
     """
     done = RolledOver()
-    after = 0
-    while (batch := _open_batch(now, org_ids, after, done, dry_run=dry_run)) is not None:
-        after = batch
+    for page in opening.pages(org_ids):
+        found = opening.open_page(page, now=now, dry_run=dry_run)
+        done.opened += found.counters
+        done.park(found.broken)
         yield done
-    _derive_due(now, org_ids, done, dry_run=dry_run)
-    yield done
-    while _close_batch(now, org_ids, done, dry_run=dry_run) and not dry_run:
+    for _ in _derive_due(now, org_ids, done, dry_run=dry_run):
+        yield done
+    for _ in _close_due(now, org_ids, done, dry_run=dry_run):
         yield done
     if done.failed:
-        logger.error("rollover_failed", organisations=len(done.failed), first=done.failed[0])
+        logger.error("rollover_failed", organisations=done.failed, first=done.named[0])
     yield done
 
 
-def _open_batch(
-    now: datetime, org_ids: Collection[str], after: int, done: RolledOver, *, dry_run: bool
-) -> int | None:
-    """Open one batch of counters; returns the last entitlement looked at, None at the end."""
-    opened: list[str] = []
+def close_ended(*, org_id: str, now: datetime) -> None:
+    """Close what is over of one organisation, waiting for whoever is counting in it.
+
+    After this nothing more is counted in a period that was over at `now`, however
+    long ago a request began that still tries to.
+    """
     with transaction.atomic():
-        lock = "" if dry_run else "FOR UPDATE SKIP LOCKED"
-        page = list(
-            Entitlement.objects.raw(
-                _DUE.format(lock=lock),
-                {
-                    "after": after,
-                    "all": not org_ids,
-                    "orgs": list(org_ids),
-                    "now": now,
-                    "page": _PAGE,
-                },
-            )
-        )
-        for entitlement in page:
-            if not rules.has_access(entitlement, now):
-                continue
-            try:
-                with transaction.atomic():
-                    done.opened += _open(entitlement, now=now, dry_run=dry_run)
-                opened.append(entitlement.org_id)
-            except _BROKEN as error:
-                done.failed.append(entitlement.org_id)
-                logger.warning(
-                    "rollover_skipped", tenant_id=entitlement.org_id, error=type(error).__name__
-                )
-    if not dry_run:
-        for org_id in opened:
-            counters.publish_open(org_id, now=now)
-    return page[-1].pk if page else None
-
-
-def _open(entitlement: Entitlement, *, now: datetime, dry_run: bool) -> int:
-    period = rules.period_of(entitlement, now, known_at=now)
-    held = set(counters.current(entitlement.org_id, now=now).values_list("metric", flat=True))
-    missing = [metric for metric in rules.metrics_of(entitlement) if metric not in held]
-    if not dry_run:
-        for metric in missing:
-            counters.insert_counter(entitlement, metric, period, now=now)
-    return len(missing)
+        ended = [
+            counter
+            for counter in UsageCounter.objects.select_for_update()
+            .filter(org_id=org_id, closed_at=None, period_end__lte=now)
+            .order_by("metric", "period_start")
+            if now >= counter.period_end + rules.late_grace(counter.overage)
+        ]
+        for counter in ended:
+            counter.closed_at = counter.updated_at = now
+            counter.version += 1
+            counter.save(update_fields=["closed_at", "version", "updated_at"])
 
 
 def _derive_due(
     now: datetime, org_ids: Collection[str], done: RolledOver, *, dry_run: bool
-) -> None:
+) -> Iterator[None]:
     """Apply scheduled changes, trial ends and expired adjustments that are due."""
     due = UsageCounter.objects.filter(
-        valid_until__lte=now, period_start__lte=now, period_end__gt=now, closed_at=None
+        closed_at=None, valid_until__lte=now, period_start__lte=now, period_end__gt=now
     )
     if org_ids:
         due = due.filter(org_id__in=org_ids)
-    for org_id in due.order_by("org_id").values_list("org_id", flat=True).distinct().iterator():
-        if not dry_run:
-            counters.refresh(org_id=org_id, now=now)
-        done.derived += 1
+    last = ""
+    while page := list(
+        due.filter(org_id__gt=last)
+        .order_by("org_id")
+        .values_list("org_id", flat=True)
+        .distinct()[:_PAGE]
+    ):
+        last = page[-1]
+        for org_id in page:
+            if not dry_run and not _derived(org_id, now, done):
+                continue
+            done.derived += 1
+        yield
 
 
-def _close_batch(
+def _derived(org_id: str, now: datetime, done: RolledOver) -> bool:
+    try:
+        counters.refresh(org_id=org_id, now=now)
+    except opening.BROKEN as error:
+        done.park([org_id])
+        logger.warning("rollover_skipped", tenant_id=org_id, error=type(error).__name__)
+        return False
+    return True
+
+
+def _close_due(
     now: datetime, org_ids: Collection[str], done: RolledOver, *, dry_run: bool
-) -> bool:
-    """Close one batch of periods whose late grace is over; False when there is none left."""
-    with transaction.atomic():
-        ended = UsageCounter.objects.filter(closed_at=None)
-        if org_ids:
-            ended = ended.filter(org_id__in=org_ids)
-        due = ended.filter(
-            overage=Overage.BLOCK, period_end__lte=now - rules.late_grace(Overage.BLOCK)
-        ) | ended.filter(
-            overage=Overage.ALLOW, period_end__lte=now - rules.late_grace(Overage.ALLOW)
-        )
+) -> Iterator[None]:
+    """Close the periods whose late grace is over."""
+    ended = {overage: now - rules.late_grace(overage) for overage in Overage.values}
+    asked: dict[str, Any] = {
+        **ended,
+        "latest": max(ended.values()),
+        "now": now,
+        "all": not org_ids,
+        "orgs": list(org_ids),
+        "page": _PAGE,
+    }
+    with connection.cursor() as cursor:
         if dry_run:
-            done.closed = due.count()
-            return False
-        keys = list(
-            due.select_for_update(skip_locked=True)
-            .order_by("metric", "period_start", "pk")
-            .values_list("pk", flat=True)[:_PAGE]
-        )
-        done.closed += UsageCounter.objects.filter(pk__in=keys).update(
-            closed_at=now, version=F("version") + 1, updated_at=now
-        )
-    return bool(keys)
+            cursor.execute(_COUNT, asked)
+            [(done.closed,)] = cursor.fetchall()
+            return
+        while True:
+            cursor.execute(_CLOSE, asked)
+            if not cursor.rowcount:
+                return
+            done.closed += cursor.rowcount
+            yield

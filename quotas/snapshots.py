@@ -8,6 +8,7 @@ import msgspec
 
 from config.contract.clients import clients
 from config.contract.copy import Field
+from config.contract.models import Installation
 from quotas.models import Overage, UsageCounter
 from quotas.periods import Period
 
@@ -126,6 +127,26 @@ def publish(org_id: str, snapshots: Iterable[CounterSnapshot]) -> None:
     found = fields(snapshots)
     if found:
         clients.copy.publish(org_id, found)
+
+
+def seed(rows: Iterable[UsageCounter]) -> None:
+    """Publish counters that were just opened, of many organisations at once.
+
+    Not retried: until then a copy holds a period that is over, or nothing, and the
+    database is asked.
+    """
+    epoch = installation_epoch()
+    by_org: dict[str, list[CounterSnapshot]] = {}
+    for row in rows:
+        by_org.setdefault(row.org_id, []).append(of_row(row, epoch))
+    clients.copy.publish_many({org_id: fields(found) for org_id, found in by_org.items()})
+
+
+def installation_epoch() -> int:
+    """Return the epoch of the copy: publishes of an older one lose."""
+    return (
+        Installation.objects.filter(pk=Installation.ONLY).values_list("copy_epoch", flat=True).get()
+    )
 
 
 def _name(metric: str) -> str:

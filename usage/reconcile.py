@@ -126,7 +126,7 @@ def _page(org_ids: list[str], *, now: datetime) -> Reconciled:
         held = list(UsageCounter.objects.filter(org_id__in=org_ids).order_by("org_id", "pk"))
         entitlements = {one.org_id: one for one in Entitlement.objects.filter(org_id__in=org_ids)}
         rows = _rows(org_ids, now=now)
-        epoch = counters.installation_epoch()
+        epoch = snapshots.installation_epoch()
     known = set()
     for counter in held:
         known.add((counter.org_id, counter.metric, counter.period_start))

@@ -10,8 +10,8 @@ from django.db.models import F
 from config.contract.errors import NotFound
 from quotas import snapshots
 from quotas.corrections import PeriodClosed, is_closed
-from quotas.counters import installation_epoch
 from quotas.models import UsageCounter
+from quotas.snapshots import installation_epoch
 from usage.errors import EventSettled
 from usage.models import UsageEvent, UsageVoid
 

@@ -21,6 +21,7 @@ from billing.models import Organization, Statement
 from billing.statements import body
 from config.contract import clock
 from config.contract.errors import NotFound
+from quotas.rollover import close_ended
 
 Json = dict[str, Any]
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -46,7 +47,11 @@ def statement(*, org_id: str, period_key: str, now: datetime) -> Json:
         raise NotFound
     [books] = found
     closed = books.is_closed(now=now)
-    seal = seal_closed(org_id=org_id, now=now).get(period_key) if closed else None
+    seal = None
+    if closed:
+        seal = seal_closed(org_id=org_id, now=now).get(period_key)
+        # Closing waits for whoever still counted: the numbers may have moved until then.
+        [books] = body.books_of(org_id, period_key=period_key)
     return {
         "periodKey": period_key,
         "status": "closed" if closed else "open",
@@ -65,6 +70,8 @@ def seal_closed(*, org_id: str, now: datetime) -> dict[str, Statement]:
         locked = Organization.objects.select_for_update().filter(org_id=org_id).first()
         if locked is None:
             raise NotFound
+        # A request that began before the end of the grace may still be counting.
+        close_ended(org_id=org_id, now=now)
         seals = {one.period_key: one for one in Statement.objects.filter(org_id=org_id)}
         previous = _last_digest(org_id)
         for books in body.books_of(org_id):

@@ -10,7 +10,7 @@ ask the database*, never *allowed* and never *not revoked*.
 import hashlib
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import redis
@@ -28,6 +28,8 @@ BREAKER_SECONDS = 0.5
 #: Seconds between two tries of the background thread. Shorter than the breaker,
 #: so that while Valkey is away it is this thread that waits, and no request.
 _TRY_SECONDS = 0.4
+#: Organisations published together: well within the time that a command may take.
+_AT_ONCE = 100
 
 # Fields only if newer. The key's life starts when it is made and nothing
 # prolongs it: a field whose publish was lost must die in time.
@@ -125,6 +127,27 @@ class OrgCopy:
         self._remember(org_id, fields)
         return False
 
+    def publish_many(self, fields: Mapping[str, Sequence[Field]]) -> None:
+        """Publish what was committed of many organisations, for what is not missed where it fails.
+
+        Nothing is retried: the caller's fields must replace nothing that a reader
+        could still take for the truth.
+        """
+        asked = [
+            ("EVALSHA", _PUBLISH_SHA, *self._arguments(org_id, found, life=settings.COPY_TTL))
+            for org_id, found in fields.items()
+        ]
+        for n in range(0, len(asked), _AT_ONCE):
+            if self.is_broken:
+                return
+            try:
+                answers = self._wire.ask_all(asked[n : n + _AT_ONCE])
+                if any(isinstance(one, redis.exceptions.NoScriptError) for one in answers):
+                    self._wire.ask("SCRIPT", "LOAD", _PUBLISH)
+                    self._wire.ask_all(asked[n : n + _AT_ONCE])
+            except redis.RedisError as error:
+                self._failed("publish", error)
+
     def fill(
         self, org_id: str, fields: Sequence[Field], *, read_at: float, had_copy: bool = False
     ) -> None:
@@ -155,15 +178,7 @@ class OrgCopy:
     def _try(
         self, org_id: str, fields: Iterable[Field], *, life: float, only_beside: bool = False
     ) -> bool:
-        arguments: list[bytes | int | str] = [
-            1,
-            _key(org_id),
-            ORDER_WIDTH,
-            max(1, int(life * 1000)),
-            "beside" if only_beside else "anywhere",
-        ]
-        for field in fields:
-            arguments += (field.name, field.packed())
+        arguments = self._arguments(org_id, fields, life=life, only_beside=only_beside)
         try:
             try:
                 self._wire.ask("EVALSHA", _PUBLISH_SHA, *arguments)
@@ -173,6 +188,21 @@ class OrgCopy:
             self._failed("publish", error)
             return False
         return True
+
+    @staticmethod
+    def _arguments(
+        org_id: str, fields: Iterable[Field], *, life: float, only_beside: bool = False
+    ) -> list[bytes | int | str]:
+        arguments: list[bytes | int | str] = [
+            1,
+            _key(org_id),
+            ORDER_WIDTH,
+            max(1, int(life * 1000)),
+            "beside" if only_beside else "anywhere",
+        ]
+        for field in fields:
+            arguments += (field.name, field.packed())
+        return arguments
 
     def _failed(self, what: str, error: redis.RedisError) -> None:
         metrics.COPY_FAILURES.labels(what).inc()

@@ -26,6 +26,9 @@ DELIVERIES = Counter(
     "Attempts to tell an owner.",
     ["channel", "outcome"],
 )
+ROLLOVER_FAILED = Counter(
+    "metergate_rollover_failed_total", "Organisations that could not be rolled over."
+)
 
 
 def observe_request(route: str, method: str, status: int, seconds: float) -> None:

@@ -8,6 +8,7 @@ connecting, speaking the protocol, time-outs, is used here as it is.
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -45,6 +46,21 @@ class Wire:
             raise
         except redis.ConnectionError:
             return _ask(link, command)
+
+    def ask_all(self, commands: Sequence[Sequence[bytes | str | int]]) -> list[Any]:
+        """Send commands together and return the answers in order; refused ones are exceptions.
+
+        For what may be lost: after redis.RedisError nobody knows which of them arrived.
+        """
+        link = self._link()
+        link.send_packed_command(link.pack_commands(commands), check_health=False)
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(link.read_response(disable_decoding=True))
+            except redis.ResponseError as refused:
+                answers.append(refused)
+        return answers
 
     def close(self) -> None:
         """Close the connections of all threads."""

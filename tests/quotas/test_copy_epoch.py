@@ -4,8 +4,8 @@ import pytest
 from django.core.management import call_command
 
 from quotas import snapshots
-from quotas.counters import installation_epoch
 from quotas.models import UsageCounter
+from quotas.snapshots import installation_epoch
 from tests.support.cast import Org, data
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -4,14 +4,17 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.db.models import Count
 
 from config.contract import clock
+from config.contract.clients import clients
+from quotas import corrections, snapshots
 from quotas.models import Entitlement, UsageCounter
 from quotas.rollover import RolledOver, roll_over
 from quotas.rules import Allowance
-from quotas.services import ScheduledChange
+from quotas.services import ScheduledChange, grant
 from tests.support.cast import Org, data, make_org
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,7 +31,7 @@ def test_a_new_period_is_opened_for_everybody_once(org: Org, stranger: Org) -> N
     first, second = run(now=now), run(now=now)
 
     assert (first.opened, second.opened) == (4, 0)
-    assert first.failed == []
+    assert first.failed == 0
     assert UsageCounter.objects.filter(period_start__lte=now, period_end__gt=now).count() == 4
 
 
@@ -70,8 +73,74 @@ def test_one_broken_organisation_is_named_and_the_rest_go_on(org: Org, stranger:
 
     done = run(now=now)
 
-    assert done.failed == [org.id]
+    assert (done.failed, done.named) == (1, [org.id])
     assert done.opened == 2
+
+
+def test_one_whose_periods_would_overlap_is_named_and_the_rest_of_its_page_goes_on(
+    org: Org, stranger: Org
+) -> None:
+    now = clock.now() + timedelta(days=32)
+    UsageCounter.objects.filter(org_id=org.id, metric="api_call").update(
+        period_end=now - timedelta(minutes=1)
+    )
+
+    done = run(now=now)
+
+    assert (done.failed, done.named, done.opened) == (1, [org.id], 2)
+
+
+def test_one_that_cannot_be_derived_is_named_and_the_rest_go_on(transactional_db: None) -> None:
+    due = clock.now() + timedelta(hours=1)
+    change = ScheduledChange("pro", {"api_call": Allowance(100_000, "block")}, due)
+    broken, whole = make_org(scheduled=change), make_org(scheduled=change)
+    Entitlement.objects.filter(org_id=broken.id).update(scheduled_allowances={"api_call": 1})
+
+    done = run(now=due)
+
+    assert (done.derived, done.failed, done.named) == (1, 1, [broken.id])
+    assert UsageCounter.objects.get(org_id=whole.id, metric="api_call").included == 100_000
+
+
+def test_what_is_opened_is_in_the_copy(org: Org, stranger: Org) -> None:
+    now = clock.now() + timedelta(days=32)
+
+    run(now=now)
+
+    for one in (org, stranger):
+        counter = UsageCounter.objects.get(org_id=one.id, metric="api_call", period_end__gt=now)
+        copied = snapshots.from_copy(clients.copy.read(one.id), "api_call")
+        assert copied == snapshots.of_row(counter, epoch=1)
+
+
+def test_a_period_that_restarted_is_opened_with_what_it_takes_over(transactional_db: None) -> None:
+    now = clock.now()
+    org = make_org(period_rule="billing_month", anchor_at=now - timedelta(days=5))
+    corrections.adjust(
+        org_id=org.id, metric="api_call", units=50, reason="x", who="test", now=clock.now()
+    )
+    ahead = now + timedelta(hours=1)  # a trial's end that was moved
+    with transaction.atomic():
+        grant(
+            org_id=org.id, plan_code="starter", status="active", because="test", now=clock.now(),
+            allowances={"api_call": Allowance(10, "block")}, anchor_at=ahead,
+            period_rule="billing_month",
+        )  # fmt: skip
+
+    run(now=ahead)
+
+    [old, new] = UsageCounter.objects.filter(org_id=org.id, metric="api_call").order_by("pk")
+    assert old.period_end == new.period_start == ahead
+    assert (old.adjusted, new.adjusted) == (0, 50)
+
+
+def test_what_is_to_come_is_shown_and_not_done(org: Org) -> None:
+    at = (clock.now() + timedelta(days=32)).isoformat()
+
+    with pytest.raises(CommandError, match="lies ahead"):
+        call_command("rollover_periods", "--at", at)
+
+    assert UsageCounter.objects.filter(closed_at=None).count() == 2
 
 
 def test_a_dry_run_counts_and_changes_nothing(org: Org) -> None:

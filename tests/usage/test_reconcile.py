@@ -12,8 +12,8 @@ from django.db.models import F
 
 from config.contract import clock
 from quotas import corrections, snapshots
-from quotas.counters import installation_epoch
 from quotas.models import CounterRepair, Entitlement, UsageCounter
+from quotas.snapshots import installation_epoch
 from tests.support.cast import Org, data
 from tests.support.database import superuser
 from usage.models import CounterCheck

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand
 from django.db.models import F
 
 from config.contract.models import Installation
-from quotas.counters import installation_epoch
+from quotas.snapshots import installation_epoch
 
 
 class Command(BaseCommand):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -25,6 +25,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Roll over and print the totals; exit 1 when an organisation failed."""
         now = instant(options["at"], field="at") if options["at"] else clock.now()
+        if now > clock.now() and not options["dry_run"]:
+            raise CommandError("--at lies ahead: what is to come can only be shown (--dry-run)")
         done = RolledOver()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         shown = Console(stderr=True)
@@ -35,14 +37,14 @@ class Command(BaseCommand):
                 progress.update(
                     task,
                     description=f"{done.opened} opened, {done.derived} derived,"
-                    f" {done.closed} closed, {len(done.failed)} failed",
+                    f" {done.closed} closed, {done.failed} failed",
                 )
         would = "would be " if options["dry_run"] else ""
         self.stdout.write(
             f"{done.opened} counters {would}opened, {done.derived} organisations {would}derived,"
-            f" {done.closed} periods {would}closed, {len(done.failed)} failed"
+            f" {done.closed} periods {would}closed, {done.failed} failed"
         )
         if done.failed:
-            for org_id in done.failed:
+            for org_id in done.named:
                 self.stderr.write(org_id)
             raise SystemExit(1)
