@@ -1,15 +1,15 @@
 """The e-mails: one template for each kind of notification."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
-from django.utils.dateparse import parse_datetime
 
-from billing import money
 from billing.models import InvoiceRef, Organization
 from billing.notifications.models import Notification
+from billing.portal.text import day, money, units
 
 Kind = Notification.Kind
 _SUBJECTS = {
@@ -33,11 +33,12 @@ def message(notification: Notification, address: str) -> EmailMessage:
         **data,
     }
     if notification.kind == Kind.THRESHOLD_CROSSED:
-        context |= {name: f"{data[name]:,}" for name in ("used", "includedUnits")}
+        context |= {name: units(data[name]) for name in ("used", "includedUnits")}
     if notification.kind == Kind.TRIAL_ENDING:
-        context["ends_at"] = parse_datetime(data["trialEndsAt"])
+        ends_at = datetime.fromisoformat(data["trialEndsAt"])
+        context["ends_at"] = f"{day(ends_at)}, {ends_at:%H:%M}"
     if notification.kind == Kind.PAYMENT_FAILED:
-        context["amount"] = money.shown(data["amountDue"], data["currency"])
+        context["amount"] = money(data["amountDue"], data["currency"])
         context["pay_at"] = (
             InvoiceRef.objects.filter(stripe_invoice_id=data["invoiceId"])
             .values_list("hosted_invoice_url", flat=True)

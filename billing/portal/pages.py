@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from billing.portal import browser, documents, metering, subscription
 from billing.portal.base import PortalPage, VisitPage
+from billing.statements.page import as_page
 from billing.statements.services import statement
 from billing.statements.views import as_csv
 from config.contract import clock
@@ -95,15 +96,18 @@ class UsagePage(VisitPage):
 
 
 class StatementPage(VisitPage):
-    """A statement as a file."""
+    """A statement as a page to print, or as a file."""
 
     http_method_names = ["get", "head"]
 
     def get(self, request: HttpRequest, period_key: str, form: str = "json") -> HttpResponse:
-        """Return it, as JSON or as CSV."""
-        found = statement(org_id=self.visit.org_id, period_key=period_key, now=clock.now())
+        """Return it, as a page, as JSON or as CSV."""
+        now = clock.now()
+        found = statement(org_id=self.visit.org_id, period_key=period_key, now=now)
         if form == "csv":
             return as_csv(found)
+        if form == "page":
+            return as_page(found, org_id=self.visit.org_id, now=now)
         text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
         response = HttpResponse(text, content_type="application/json; charset=utf-8")
         name = f"statement-{found['periodKey']}.json"

@@ -17,6 +17,12 @@ portal_urls = [
         kwargs={"form": "csv"},
         name="portal-statement-csv",
     ),
+    path(
+        "portal/statements/<str:period_key>",
+        pages.StatementPage.as_view(),
+        kwargs={"form": "page"},
+        name="portal-statement",
+    ),
     path("portal/plans/<str:plan_code>", acts.PlanPage.as_view(), name="portal-plan"),
     path("portal/cancel", acts.CancelPage.as_view(), name="portal-cancel"),
     path("portal/resume", acts.ResumePage.as_view(), name="portal-resume"),

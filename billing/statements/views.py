@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from billing.bodies import StatementAnswer, StatementQuery
+from billing.statements.page import as_page
 from billing.statements.services import rows_of, statement
 from config.contract import clock
 from config.contract.bodies import parse_query
@@ -28,7 +29,7 @@ class StatementViewSet(ContractViewSet):
     @documented(
         summary="The statement of a period",
         tag="payments",
-        description="With `Accept: text/csv` as rows of a table.",
+        description="`Accept: text/csv` gives rows of a table, `text/html` a page to print.",
         query=StatementQuery,
         answer=StatementAnswer,
         answer_example={
@@ -58,9 +59,13 @@ class StatementViewSet(ContractViewSet):
         """Return included + adjusted - (counted - forgiven) = remaining, and the days behind it."""
         asked = parse_query(StatementQuery, request)
         caller = acting_for(http(request), caller_of(request), None)
-        found = statement(org_id=caller.org_id, period_key=asked.period_key, now=clock.now())
-        if "text/csv" in request.META.get("HTTP_ACCEPT", ""):
+        now = clock.now()
+        found = statement(org_id=caller.org_id, period_key=asked.period_key, now=now)
+        accepted = request.META.get("HTTP_ACCEPT", "")
+        if "text/csv" in accepted:
             return as_csv(found)
+        if "text/html" in accepted:
+            return as_page(found, org_id=caller.org_id, now=now)
         return success(found)
 
 

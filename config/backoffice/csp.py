@@ -7,12 +7,17 @@ from csp.utils import build_policy
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from billing.statements.page import STYLE_SOURCE
+
 #: What the pages under a path need beyond CONTENT_SECURITY_POLICY.
 BEYOND: dict[str, dict[str, list[str]]] = {
     # Alpine, in the admin's theme, evaluates the expressions in its attributes.
     "/admin/": {"script-src": ["'unsafe-eval'"], "style-src": ["'unsafe-inline'"]},
     # Swagger UI sets styles on its elements.
     "/api/docs": {"style-src": ["'unsafe-inline'"]},
+    # A statement holds its own style, so that a saved copy prints as well: that one alone.
+    "/api/statements": {"style-src": [STYLE_SOURCE]},
+    "/portal/statements/": {"style-src": [STYLE_SOURCE]},
 }
 
 

@@ -117,6 +117,7 @@ def statements(route: Route, sandbox: Control) -> Answers:
     key = f"{clock.now():%Y-%m}"
     yield "open", org.get(f"/api/statements?periodKey={key}")
     yield "as CSV", org.get(f"/api/statements?periodKey={key}", Accept="text/csv")
+    yield "as a page", org.get(f"/api/statements?periodKey={key}", Accept="text/html")
     yield "unknown period", org.get("/api/statements?periodKey=1999-01")
 
 

@@ -212,6 +212,7 @@ def test_statements_are_downloaded_as_the_api_gives_them(org: Org) -> None:
     as_csv = visitor.get(f"/portal/statements/{key}.csv")
 
     assert f"/portal/statements/{key}.json" in html(visitor.get())
+    assert "Statement of use" in html(visitor.get(f"/portal/statements/{key}"))
     assert json.loads(as_json.content) == org.get(f"/api/statements?periodKey={key}").json()["data"]
     of_api = org.get(f"/api/statements?periodKey={key}", Accept="text/csv")
     assert as_csv.content == of_api.content

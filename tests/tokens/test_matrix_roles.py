@@ -87,6 +87,7 @@ MATRIX: Mapping[str, str] = {
     "GET portal/checkout/left": ANYBODY,
     "GET portal/<str:token>": GONE,
     "GET portal/usage": VISITORS,
+    "GET portal/statements/<str:period_key>": VISITORS,
     "GET portal/statements/<str:period_key>.json": VISITORS,
     "GET portal/statements/<str:period_key>.csv": VISITORS,
     "GET portal/plans/<str:plan_code>": VISITORS,

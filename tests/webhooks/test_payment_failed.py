@@ -53,7 +53,7 @@ def test_a_failed_payment_is_announced_once(owner: Owner, sandbox: Control) -> N
         "currency": "usd",
     }
     assert message.to == ["owner@acme.example"]
-    assert "USD 19.00" in message.body
+    assert "$19.00" in message.body
     assert ref.hosted_invoice_url in message.body
 
 
