@@ -1,11 +1,15 @@
-"""`python -m benchmarks [--seconds N] [--rounds N] [--connections N] [--json]`"""
+"""`python -m benchmarks [--seconds N] [--rounds N] [--connections N] [--json]`
+
+`python -m benchmarks webhooks` measures the processing of events instead.
+"""
 
 import argparse
 import json
 import os
 import statistics
+import sys
 
-from benchmarks import cases
+from benchmarks import cases, webhooks
 from benchmarks.load import Route, rate
 from benchmarks.servers import manage, serving
 
@@ -82,4 +86,7 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["webhooks"]:
+        webhooks.main(sys.argv[2:])
+    else:
+        main()

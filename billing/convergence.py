@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from billing import catalogue
+from billing import catalogue, numbering
 from billing.models import InvoiceRef, Organization, Plan, Subscription
 from billing.stripe_gateway import Gateway, StripeNotFound
 from config.contract import clock, history
@@ -46,17 +46,8 @@ class Fetched:
 
 
 def take_number(subscription_id: str) -> int:
-    """Number a fetch that is about to begin. Commits; holds nothing afterwards."""
-    with transaction.atomic():
-        Subscription.objects.bulk_create(
-            [Subscription(stripe_subscription_id=subscription_id)], ignore_conflicts=True
-        )
-        mirror = Subscription.objects.select_for_update().get(
-            stripe_subscription_id=subscription_id
-        )
-        mirror.fetch_requested += 1
-        mirror.save(update_fields=["fetch_requested"])
-    return mirror.fetch_requested
+    """Number a fetch that is about to begin (billing.numbering)."""
+    return numbering.take_number(Subscription, subscription_id)
 
 
 def fetch(subscription_id: str, *, number: int | None = None) -> Fetched:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from django.db import transaction
 
+from billing import numbering
 from billing.convergence import instant, lock_organization
 from billing.models import InvoiceRef
 from billing.stripe_gateway import Gateway, StripeNotFound
@@ -31,15 +31,8 @@ class FetchedInvoice:
 
 
 def take_number(invoice_id: str) -> int:
-    """Number a fetch that is about to begin. Commits; holds nothing afterwards."""
-    with transaction.atomic():
-        InvoiceRef.objects.bulk_create(
-            [InvoiceRef(stripe_invoice_id=invoice_id)], ignore_conflicts=True
-        )
-        ref = InvoiceRef.objects.select_for_update().get(stripe_invoice_id=invoice_id)
-        ref.fetch_requested += 1
-        ref.save(update_fields=["fetch_requested"])
-    return ref.fetch_requested
+    """Number a fetch that is about to begin (billing.numbering)."""
+    return numbering.take_number(InvoiceRef, invoice_id)
 
 
 def fetch(invoice_id: str, *, number: int | None = None) -> FetchedInvoice:

@@ -68,11 +68,14 @@ def grant(
         "scheduled_anchor_at": scheduled.anchor_at if scheduled else None,
     }
     with history.because(because):
-        _tell(org_id, told, because=because, now=now)
-    transaction.on_commit(lambda: counters.publish_open(org_id, now=clock.now()))
+        changed = _tell(org_id, told, because=because, now=now)
+    if changed:
+        transaction.on_commit(lambda: counters.publish_open(org_id, now=clock.now()))
 
 
-def _tell(org_id: str, told: dict[str, Any], *, because: str, now: datetime) -> None:
+def _tell(org_id: str, told: dict[str, Any], *, because: str, now: datetime) -> bool:
+    """Write down what was told and open the counters; returns whether anything was new."""
+    changed = True
     entitlement = Entitlement.objects.select_for_update().filter(org_id=org_id).first()
     if entitlement is None:
         entitlement = Entitlement(
@@ -88,9 +91,14 @@ def _tell(org_id: str, told: dict[str, Any], *, because: str, now: datetime) -> 
     elif any(getattr(entitlement, name) != value for name, value in told.items()):
         _change(entitlement, told, because=because, now=now)
         counters.derive(entitlement, now=now)
+    else:
+        changed = False
+    held = set(counters.current(org_id, now=now).values_list("metric", flat=True))
+    missing = [metric for metric in rules.metrics_of(entitlement) if metric not in held]
     period = rules.period_of(entitlement, now, known_at=now)
-    for metric in rules.metrics_of(entitlement):
+    for metric in missing:
         counters.insert_counter(entitlement, metric, period, now=now)
+    return changed or bool(missing)
 
 
 def _change(entitlement: Entitlement, told: dict[str, Any], *, because: str, now: datetime) -> None:

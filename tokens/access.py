@@ -82,6 +82,9 @@ def exists(org_id: str) -> bool:
 
 def open_access(org_id: str, *, installation_limit: int) -> None:
     """Let an organisation in, or raise or lower how many installations it may have."""
+    told = OrgAccess.objects.filter(org_id=org_id).values_list("installation_limit", flat=True)
+    if told.first() == installation_limit:
+        return  # as every word of Stripe's that changes nothing of it ends
     OrgAccess.objects.update_or_create(
         org_id=org_id,
         defaults={"installation_limit": installation_limit},

@@ -9,6 +9,30 @@ from django.db import transaction
 from webhooks.handlers import HANDLERS
 from webhooks.models import WebhookEvent
 
+# One statement and one commit, since every event is claimed. Each failure is noted, so
+# an event that was tried so often, and of whose last try nothing is noted, kills workers.
+_CLAIMING = """
+    WITH first AS (
+        SELECT object_id FROM webhooks_webhookevent WHERE {one} AND {due}
+         ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    ), of_object AS (
+        SELECT id FROM webhooks_webhookevent
+         WHERE object_id = (SELECT object_id FROM first) AND {due}
+         ORDER BY id FOR UPDATE SKIP LOCKED
+    )
+    UPDATE webhooks_webhookevent AS event
+       SET attempts = least(attempts + 1, %(most)s),
+           lease_until = CASE WHEN attempts < %(most)s THEN %(until)s::timestamptz END,
+           state = CASE WHEN attempts < %(most)s THEN state ELSE 'parked' END,
+           error = CASE WHEN attempts < %(most)s THEN error ELSE 'WorkerLost' END
+      FROM of_object WHERE event.id = of_object.id
+    RETURNING event.id, event_id, type, object_id, org_id, correlation_id, state, refused,
+              attempts, due_at, lease_until, error, created_at, received_at, processed_at
+"""
+_DUE = "state = 'pending' AND due_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)"
+_CLAIM = _CLAIMING.format(one="true", due=_DUE)
+_CLAIM_ONE = _CLAIMING.format(one="id = %(pk)s", due=_DUE)
+
 #: Longer than the gateway's budget for one object: who is alive finishes within it.
 LEASE = timedelta(seconds=60)
 #: An event that failed so often is left to a person.
@@ -37,7 +61,9 @@ class Claim:
         Whoever took over a lease that ran out holds another one.
         """
         return list(
-            WebhookEvent.objects.select_for_update()
+            # What it says is long and not needed: the object is fetched.
+            WebhookEvent.objects.defer("payload")
+            .select_for_update()
             .filter(
                 pk__in=[one.pk for one in self.events],
                 state=State.PENDING,
@@ -54,30 +80,17 @@ def claim(*, now: datetime, pk: int | None = None) -> Claim | None:
     worker is about to claim are left to it.
     """
     while True:
-        with transaction.atomic():
-            free = WebhookEvent.objects.due(now).select_for_update(skip_locked=True)
-            first = (free.filter(pk=pk) if pk is not None else free.order_by("due_at")).first()
-            if first is None:
-                return None
-            events = list(free.filter(object_id=first.object_id).order_by("pk"))
-            lease_until = now + LEASE
-            for one in events:
-                _lease(one, until=lease_until)
-            WebhookEvent.objects.bulk_update(events, ["attempts", "lease_until", "state", "error"])
-        leased = tuple(one for one in events if one.state == State.PENDING)
+        rows = list(
+            WebhookEvent.objects.raw(
+                _CLAIM if pk is None else _CLAIM_ONE,
+                {"now": now, "until": now + LEASE, "most": MOST_ATTEMPTS, "pk": pk},
+            )
+        )
+        if not rows:
+            return None
+        leased = tuple(one for one in rows if one.state == State.PENDING)
         if leased:
-            return Claim(first.object_id, leased, lease_until)
-
-
-def _lease(event: WebhookEvent, *, until: datetime) -> None:
-    if event.attempts >= MOST_ATTEMPTS:
-        # Each failure was noted, so this many unnoted ones are deaths.
-        event.state = State.PARKED
-        event.error = "WorkerLost"
-        event.lease_until = None
-    else:
-        event.attempts += 1
-        event.lease_until = until
+            return Claim(leased[0].object_id, leased, now + LEASE)
 
 
 def settle(events: list[WebhookEvent], *, org_id: str, now: datetime) -> None:
@@ -85,18 +98,16 @@ def settle(events: list[WebhookEvent], *, org_id: str, now: datetime) -> None:
 
     Those that nothing handles, and those refused at the door, are ignored once more.
     """
-    for one in events:
-        if one.refused or one.type not in HANDLERS:
-            one.state = State.IGNORED
-        else:
-            one.state = State.PROCESSED
-            one.processed_at = now
-        one.org_id = org_id or one.org_id
-        one.error = ""
-        one.lease_until = None
-    WebhookEvent.objects.bulk_update(
-        events, ["state", "processed_at", "org_id", "error", "lease_until"]
-    )
+    settled: dict[str, object] = {"error": "", "lease_until": None}
+    if org_id:
+        settled["org_id"] = org_id
+    ignored = [one.pk for one in events if one.refused or one.type not in HANDLERS]
+    done = [one.pk for one in events if one.pk not in ignored]
+    table = WebhookEvent.objects
+    if done:
+        table.filter(pk__in=done).update(state=State.PROCESSED, processed_at=now, **settled)
+    if ignored:
+        table.filter(pk__in=ignored).update(state=State.IGNORED, **settled)
 
 
 def give_back(claimed: Claim, *, error: str, now: datetime) -> list[WebhookEvent]:

@@ -139,9 +139,12 @@ class Transport:
 def _let_go_of_connections() -> None:
     """Give database connections back: Stripe may take seconds, the pool is small.
 
-    Raises RuntimeError where a transaction is open: its locks would be held as long.
+    A worker has no pool: its one connection is its own, and making another after each
+    call would cost more than the call. Raises RuntimeError where a transaction is
+    open: its locks would be held as long.
     """
     for connection in connections.all(initialized_only=True):
         if connection.in_atomic_block:
             raise RuntimeError("Stripe must not be called inside a transaction")
-        connection.close()
+        if "pool" in connection.settings_dict["OPTIONS"]:
+            connection.close()
