@@ -97,7 +97,8 @@ class App:
             if method != "POST" or refused.status == 404:
                 return _html(refused.status, pages.render("Not available", f"<p>{refused}</p>"))
             # The form again, with what went wrong.
-            html, _ = self._act(kind, id_, secret, {}, str(refused))
+            chosen = {name: value for name, value in form.items() if name == "card"}
+            html, _ = self._act(kind, id_, secret, chosen, str(refused))
             return _html(refused.status, html)
         if target:
             return Answer(status=302, body="", headers={"Location": target})

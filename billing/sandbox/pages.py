@@ -9,6 +9,7 @@ from typing import Any
 
 from billing.sandbox import cards, checkout, invoices, lines, portal, setup_intents, subscriptions
 from billing.sandbox.errors import StripeFault
+from billing.sandbox.periods import in_words
 from billing.sandbox.shapes import Obj, notes
 from billing.sandbox.store import Store
 
@@ -19,14 +20,18 @@ _LAYOUT = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>$title</title>
 <style>
+* { box-sizing: border-box }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 34rem; margin: 3rem auto; padding: 0 1rem;
   color: #1a1f36; background: #f6f8fa }
 main { background: #fff; border: 1px solid #d8dee4; border-radius: 8px; padding: 1.5rem 2rem }
-.mode { color: #9a6700 } .error { color: #b3093c; font-weight: 600 }
-table { width: 100%; border-collapse: collapse } td { padding: .25rem 0 }
-td:last-child { text-align: right } form { margin: 1rem 0 }
+h1 { margin: .25rem 0 1rem; font-size: 1.6rem; line-height: 1.25 }
+.mode { margin: 0; color: #8a5c00 } .error { color: #b3093c; font-weight: 600 }
+table { width: 100%; border-collapse: collapse } td { padding: .4rem 0; vertical-align: top }
+tr + tr td { border-top: 1px solid #eaeef2 } td:last-child { text-align: right }
+tr.sum td { font-weight: 600 } form { margin: 1.25rem 0 0 }
 button, select { font: inherit; padding: .5rem .8rem; border-radius: 6px;
   border: 1px solid #c0c8d2 }
+select { display: block; width: 100%; margin-top: .25rem; background: #fff; color: inherit }
 button { background: #533afd; color: #fff; border-color: #533afd; cursor: pointer }
 button.plain { background: #fff; color: #1a1f36; border-color: #c0c8d2 }
 :focus-visible { outline: 3px solid #96a0ff; outline-offset: 2px }
@@ -48,9 +53,11 @@ def money(amount: int, currency: str) -> str:
     return f"{sign}{abs(amount) / 100:,.2f} {currency.upper()}"
 
 
-def _choice(pay: str) -> str:
+def _choice(pay: str, form: dict[str, Any]) -> str:
+    chosen = form.get("card")
     options = "".join(
-        f'<option value="{name}">{escape(_describe(name))}</option>'
+        f'<option value="{name}"{" selected" if name == chosen else ""}>'
+        f"{escape(_describe(name))}</option>"
         for name in cards.CARDS
         if not name.startswith("pm_card_visa_")
     )
@@ -69,7 +76,7 @@ def _describe(name: str) -> str:
         what = "is declined at once"
     elif card.declines:
         what = "is accepted, then declined when charged"
-    return f"{card.brand} •••• {card.last4} ({what})"
+    return f"{card.brand.capitalize()} •••• {card.last4} ({what})"
 
 
 def checkout_page(store: Store, id_: str, form: dict[str, Any], error: str | None) -> Page:
@@ -84,20 +91,31 @@ def checkout_page(store: Store, id_: str, form: dict[str, Any], error: str | Non
         target = session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"])
         return "", target
     if session["status"] != "open":
-        return render("Checkout", f"<p>This session is {escape(session['status'])}.</p>"), None
+        said = f"<p>This page is {escape(session['status'])}. Nothing is left to do here.</p>"
+        return render("Checkout", said), None
     rows = ""
     for item in notes(session)["items"]:
         price = store.get("price", item["price"])
         name = escape(lines.product_name(store, price))
         each = money(price["unit_amount"] or 0, price["currency"])
         rows += f"<tr><td>{name}</td><td>{each} / {price['recurring']['interval']}</td></tr>"
+    trial_end = _trial_end(store, session)
+    if trial_end is not None:
+        rows += f"<tr><td>Free until</td><td>{in_words(trial_end)}</td></tr>"
     due = money(session["amount_total"], session["currency"])
     content = (
-        f"<table>{rows}<tr><td>Due today</td><td>{due}</td></tr></table>"
-        f'<form method="post">{_choice("Subscribe")} '
+        f'<table>{rows}<tr class="sum"><td>Due today</td><td>{due}</td></tr></table>'
+        f'<form method="post">{_choice("Subscribe", form)} '
         '<button class="plain" name="action" value="cancel">Back</button></form>'
     )
     return render("Checkout", content, error), None
+
+
+def _trial_end(store: Store, session: Obj) -> int | None:
+    data: Obj = notes(session)["subscription_data"]
+    days: int = data.get("trial_period_days", 0)
+    end: int | None = data.get("trial_end", store.at + days * invoices.DAY if days else None)
+    return end
 
 
 def portal_page(
@@ -115,7 +133,9 @@ def portal_page(
     configuration = store.get("billing_portal.configuration", session["configuration"])
     default = customer["invoice_settings"]["default_payment_method"]
     method = store.find(default) if default else None
-    card = f"{method['card']['brand']} •••• {method['card']['last4']}" if method else "none"
+    card = "none"
+    if method:
+        card = f"{method['card']['brand'].capitalize()} •••• {method['card']['last4']}"
     rows = "".join(
         f"<tr><td>{escape(_plan(store, s))}</td><td>{escape(s['status'])}"
         f"{' (ends at period end)' if s['cancel_at_period_end'] else ''}</td></tr>"
@@ -124,7 +144,7 @@ def portal_page(
     )
     content = (
         f"<table>{rows}<tr><td>Card on file</td><td>{escape(card)}</td></tr></table>"
-        f'<form method="post">{_choice("Use this card")}</form>'
+        f'<form method="post">{_choice("Use this card", form)}</form>'
     )
     if configuration["features"]["subscription_cancel"]["enabled"]:
         content += (
@@ -153,13 +173,17 @@ def invoice_page(
         f"<td>{money(line['amount'], line['currency'])}</td></tr>"
         for line in invoice["lines"]["data"]
     )
+    sums = {"Total": "total", "Paid": "amount_paid", "Amount due": "amount_remaining"}
+    rows += "".join(
+        f'<tr class="sum"><td>{word}</td><td>{money(invoice[name], invoice["currency"])}</td></tr>'
+        for word, name in sums.items()
+    )
     content = (
-        f"<p>{escape(invoice['number'])}: {escape(invoice['status'])}</p><table>{rows}"
-        f"<tr><td>Amount due</td><td>{money(invoice['amount_remaining'], invoice['currency'])}"
-        "</td></tr></table>"
+        f"<p>{escape(invoice['number'])} of {in_words(invoice['created'])}:"
+        f" {escape(invoice['status'])}</p><table>{rows}</table>"
     )
     if invoice["status"] == "open":
-        content += f'<form method="post">{_choice("Pay")}</form>'
+        content += f'<form method="post">{_choice("Pay", form)}</form>'
     return render("Invoice", content, error), None
 
 
@@ -170,6 +194,8 @@ def _pay(store: Store, invoice: Obj, card: str) -> None:
     if failure is not None:
         failure.keep = True
         raise failure
+    if invoice["parent"] is None:
+        return  # billed beside a subscription
     subscription = store.get(
         "subscription", invoice["parent"]["subscription_details"]["subscription"]
     )

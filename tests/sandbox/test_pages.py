@@ -1,5 +1,7 @@
 """Checkout, portal, set-up and invoice pages, as a customer meets them."""
 
+from typing import Any
+
 import pytest
 
 from billing.stripe_gateway import StripeGateway, StripeRefused
@@ -10,7 +12,7 @@ from tests.sandbox.server import DAY, Control
 RETURN = "http://localhost/done"
 
 
-def _checkout(gateway: StripeGateway, subscriber: Subscriber, **more: int) -> Json:
+def _checkout(gateway: StripeGateway, subscriber: Subscriber, **more: Any) -> Json:
     return gateway.create_checkout_session(
         customer_id=subscriber.customer_id,
         price_id=subscriber.price("starter"),
@@ -112,7 +114,7 @@ def test_the_portal_sets_a_card(
 
     assert listed["id"] == configuration["id"]
     assert back == session["url"]
-    assert "mastercard •••• 4444" in html
+    assert "Mastercard •••• 4444" in html
     assert RETURN in html
     assert (refused, stranger) == (400, 404)
 
