@@ -9,6 +9,7 @@ The page's URL lets whoever has it act for the customer, so it is not stored: a
 replay asks Stripe for it again, and leaves it out once the page is closed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,7 +44,14 @@ class Opened:
     trial_ends_at: datetime
 
 
-def open_page(operation: Operation, plan: Plan, *, customer_id: str, price_id: str) -> Opened:
+def open_page(
+    operation: Operation,
+    plan: Plan,
+    *,
+    customer_id: str,
+    price_id: str,
+    metered_price_ids: Sequence[str] = (),
+) -> Opened:
     """Make the page of a sign-up; again with the same operation: the same page.
 
     Raises the gateway's errors.
@@ -53,6 +61,7 @@ def open_page(operation: Operation, plan: Plan, *, customer_id: str, price_id: s
     session = gateway.create_checkout_session(
         customer_id=customer_id,
         price_id=price_id,
+        metered_price_ids=metered_price_ids,
         org_id=operation.org_id,
         success_url=f"{settings.PUBLIC_URL}/portal/checkout/done",
         cancel_url=f"{settings.PUBLIC_URL}/portal/checkout/left",

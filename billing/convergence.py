@@ -261,7 +261,7 @@ def _schedule_of(gateway: Gateway, subscription: Json) -> Json | None:
     schedule = gateway.retrieve_schedule(schedule_id=schedule_id)
     for phase in schedule["phases"]:
         # Phases name prices by id; what one sells may have to be asked for.
-        for item in phase["items"]:
+        for item in phase["items"][:1]:  # the plan's; the others are metered
             known = Plan.objects.filter(stripe_price_id=_id(item["price"])).exists()
             if not known and not isinstance(item["price"], dict):
                 item["price"] = gateway.retrieve_price(price_id=item["price"])

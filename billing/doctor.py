@@ -11,6 +11,7 @@ from django.conf import settings
 from billing import catalogue
 from billing.models import Plan, PlanAllowance
 from billing.payments import PORTAL_NAME
+from billing.prices import overage_key
 from billing.stripe_gateway import API_VERSION, Gateway, Json
 from config.contract import clock
 from config.contract.clients import clients
@@ -192,7 +193,7 @@ def _overages(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _lookup_key(one: PlanAllowance) -> str:
-    return f"{one.plan.code}.{one.metric}.overage"
+    return overage_key(one.plan.code, one.metric)
 
 
 def _by_lookup_key(gateway: Gateway, keys: list[str]) -> dict[str, Json]:

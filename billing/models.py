@@ -210,6 +210,10 @@ class Operation(models.Model):
         CANCEL = "cancel", "Cancel"
         RESUME = "resume", "Resume"
         SUBSCRIBE = "subscribe", "Subscribe again"
+        OVERAGE = "overage", "Charge overage"
+
+    #: What changes a subscription: one at a time per organisation.
+    CHANGES = frozenset(Kind.values) - {Kind.SIGN_UP, Kind.OVERAGE}
 
     class State(models.TextChoices):
         STARTED = "started", "Started"
@@ -240,7 +244,7 @@ class Operation(models.Model):
             # Two changes at once would each be priced from a plan the other replaces.
             models.UniqueConstraint(
                 fields=["org_id"],
-                condition=Q(state="started") & ~Q(kind="sign_up"),
+                condition=Q(state="started") & ~Q(kind__in=["sign_up", "overage"]),
                 name="operation_one_change_at_a_time",
             ),
         ]

@@ -1,5 +1,6 @@
 """Which price at Stripe a plan is sold at."""
 
+from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -8,6 +9,7 @@ from billing.models import Plan
 from billing.stripe_gateway import StripeFailed, StripeRefused
 from config.contract.clients import clients
 from config.contract.errors import ApiError
+from quotas.models import Overage
 
 logger = structlog.get_logger("metergate.billing")
 
@@ -27,6 +29,31 @@ def price_id(plan: Plan) -> str:
     found: str = price["id"]
     Plan.objects.filter(pk=plan.pk).update(stripe_price_id=found)
     return found
+
+
+def overage_key(plan_code: str, metric: str) -> str:
+    """Return the lookup key of the metered price at which a plan's overage is sold."""
+    return f"{plan_code}.{metric}.overage"
+
+
+def metered_price_ids(plan: Plan) -> list[str]:
+    """Return the prices of what the plan sells past its units; no call where it sells none.
+
+    Raises ApiError (502 STRIPE_ERROR) where Stripe has no such price, or another
+    amount: use would go uncharged. `stripe_doctor` shows it, `sync_plans --stripe`
+    makes it.
+    """
+    sold = [one for one in plan.metrics.all() if one.overage == Overage.ALLOW]
+    if not sold:
+        return []
+    keys = [overage_key(plan.code, one.metric) for one in sold]
+    at_stripe = {one["lookup_key"]: one for one in clients.stripe.list_prices(lookup_keys=keys)}
+    for key, one in zip(keys, sold, strict=True):
+        price = at_stripe.get(key)
+        if price is None or Decimal(price["unit_amount_decimal"] or 0) != one.overage_unit_amount:
+            logger.error("price_missing", plan_code=plan.code, metric=one.metric)
+            raise ApiError("STRIPE_ERROR", "The plan cannot be sold right now", 502)
+    return [at_stripe[key]["id"] for key in keys]
 
 
 def forget_if_refused(plan: Plan, error: StripeFailed | StripeRefused) -> None:

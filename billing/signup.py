@@ -157,7 +157,11 @@ def _ask_stripe(operation: Operation, plan: Plan) -> tuple[str, Fetched | Opened
         price_id = prices.price_id(plan)
         if operation.request["checkout"]:
             opened = checkouts.open_page(
-                operation, plan, customer_id=customer_id, price_id=price_id
+                operation,
+                plan,
+                customer_id=customer_id,
+                price_id=price_id,
+                metered_price_ids=prices.metered_price_ids(plan),
             )
             return customer_id, opened
         return customer_id, _subscribed(operation, plan, customer_id, price_id)
@@ -168,6 +172,7 @@ def _subscribed(operation: Operation, plan: Plan, customer_id: str, price_id: st
     made = _made_before(operation, customer_id) or gateway.create_subscription(
         customer_id=customer_id,
         price_id=price_id,
+        metered_price_ids=prices.metered_price_ids(plan),
         org_id=operation.org_id,
         trial_days=plan.trial_days,
         idempotency_key=operations.stripe_key(operation, "subscription"),

@@ -9,6 +9,7 @@ from billing import checkouts, idempotency, mail, operations, signup
 from billing.changes import engine, steps  # noqa: F401 - steps registers the workers
 from billing.models import IdempotencyKey, Operation
 from billing.notifications import announcing, deliveries
+from billing.overage import services as overage
 from config.contract import clock
 from config.contract.errors import ApiError
 
@@ -29,11 +30,11 @@ def mail_owner(operation_pk: int) -> None:
 @shared_task
 def finish_changes() -> None:
     """Carry through the plan changes that a crash or a lost answer left unfinished."""
-    left = (
-        Operation.objects.filter(state=Operation.State.STARTED, lease_until__lte=clock.real_now())
-        .exclude(kind=Operation.Kind.SIGN_UP)
-        .order_by("lease_until")[:_AT_ONCE]
-    )
+    left = Operation.objects.filter(
+        kind__in=Operation.CHANGES,
+        state=Operation.State.STARTED,
+        lease_until__lte=clock.real_now(),
+    ).order_by("lease_until")[:_AT_ONCE]
     end = time.monotonic() + _SWEEP_SECONDS
     for operation in left:
         if time.monotonic() > end:
@@ -88,6 +89,12 @@ def _finish_sign_up(operation: Operation) -> None:
     except Exception:
         # One that cannot be finished must not keep the others waiting.
         logger.exception("sign_up_failed", operation=str(operation.uuid))
+
+
+@shared_task
+def charge_overage() -> None:
+    """Charge what was used past the plans in periods that are closed."""
+    overage.charge_due(now=clock.now())
 
 
 @shared_task

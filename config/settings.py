@@ -275,6 +275,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "charge-overage": {
+        "task": "billing.tasks.charge_overage",
+        "schedule": crontab(minute="*/10"),
+        "options": {"expires": 600},
+    },
     "end-checkout-trials": {
         "task": "billing.tasks.end_checkout_trials",
         "schedule": crontab(minute="*/10"),

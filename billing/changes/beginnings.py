@@ -50,10 +50,11 @@ def _ours_or_new(gateway: Gateway, operation: Operation, organization: Organizat
     if running:
         raise PlanChangeConflict("There is a subscription already")
     plan = standing.plan(operation.request["planCode"], field="planCode")
-    with selling(plan) as price_id, charging(operation.org_id):
+    with selling(plan) as sold, charging(operation.org_id):
         return gateway.create_subscription(
             customer_id=organization.stripe_customer_id,
-            price_id=price_id,
+            price_id=sold.price_id,
+            metered_price_ids=sold.metered,
             org_id=operation.org_id,
             payment_behavior="error_if_incomplete",
             metadata={"operation": mark},

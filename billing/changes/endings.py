@@ -53,7 +53,8 @@ def state(subscription_id: str) -> Json:
 def _end(gateway: Gateway, subscription: Json) -> None:
     # It may have ended between our look and this.
     with suppress(StripeNotFound):
-        gateway.cancel_subscription(subscription_id=subscription["id"])
+        # What was reported to its meters is billed: no renewal will do it.
+        gateway.cancel_subscription(subscription_id=subscription["id"], invoice_now=True)
 
 
 def _cancel_at_end(

@@ -174,11 +174,9 @@ def _adopted(kind: str, org_id: str, body: Any) -> Operation | None:
 
 
 def _unfinished(org_id: str) -> Operation | None:
-    return (
-        Operation.objects.filter(org_id=org_id, state=Operation.State.STARTED)
-        .exclude(kind=Operation.Kind.SIGN_UP)
-        .first()
-    )
+    return Operation.objects.filter(
+        org_id=org_id, kind__in=Operation.CHANGES, state=Operation.State.STARTED
+    ).first()
 
 
 def _carry_through(operation: Operation) -> Json:

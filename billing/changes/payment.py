@@ -2,21 +2,42 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from billing import payments, prices
 from billing.models import Plan
-from billing.stripe_gateway import CardDeclined, StripeRefused
+from billing.stripe_gateway import CardDeclined, ItemChange, Json, StripeRefused, is_metered
 from config.contract.errors import ApiError
 
 
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """The prices at Stripe that a plan is sold at: its own, and those of its overage."""
+
+    price_id: str
+    metered: tuple[str, ...]
+
+    def further_items(self, subscription: Json) -> list[ItemChange]:
+        """Return what to change besides the plan's item, so that overage is sold as well."""
+        held = [item for item in subscription["items"]["data"] if is_metered(item)]
+        prices_held = {item["price"]["id"] for item in held}
+        gone: list[ItemChange] = [
+            {"id": item["id"], "deleted": True}
+            for item in held
+            if item["price"]["id"] not in self.metered
+        ]
+        new: list[ItemChange] = [{"price": one} for one in self.metered if one not in prices_held]
+        return [*gone, *new]
+
+
 @contextmanager
-def selling(plan: Plan) -> Iterator[str]:
-    """Give the id of the plan's price; forget it where Stripe refuses a request for it.
+def selling(plan: Plan) -> Iterator[Sold]:
+    """Give the plan's prices; forget them where Stripe refuses a request for one.
 
     Raises ApiError (502 STRIPE_ERROR) where Stripe has no such price.
     """
     try:
-        yield prices.price_id(plan)
+        yield Sold(prices.price_id(plan), tuple(prices.metered_price_ids(plan)))
     except StripeRefused as error:
         prices.forget_if_refused(plan, error)
         raise

@@ -55,11 +55,12 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
             amount, lines = 0, []
             currency = wanted.currency
         else:
-            with selling(wanted) as price_id:
+            with selling(wanted) as sold:
                 invoice = gateway.preview_change(
                     subscription_id=subscription["id"],
                     item_id=item["id"],
-                    price_id=price_id,
+                    price_id=sold.price_id,
+                    further_items=sold.further_items(subscription),
                     proration=proration,
                     proration_date=None if trialing or proration == "none" else date,
                     end_trial=trialing,

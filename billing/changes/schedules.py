@@ -91,10 +91,11 @@ def put_back(operation: Operation) -> None:
 def _schedule(
     gateway: Gateway, operation: Operation, subscription: Json, plan: Plan, *, step: str
 ) -> None:
-    with selling(plan) as price_id:
+    with selling(plan) as sold:
         gateway.schedule_change(
             subscription=subscription,
-            price_id=price_id,
+            price_id=sold.price_id,
+            metered_price_ids=sold.metered,
             idempotency_key=operations.stripe_key(operation, step),
             interval="year" if plan.interval == "year" else "month",
         )

@@ -4,7 +4,7 @@ from billing import convergence, operations
 from billing.changes import engine, schedules, sight, standing
 from billing.changes.engine import Json, Work
 from billing.changes.errors import PlanChangeConflict, PreviewStale
-from billing.changes.payment import charging, selling
+from billing.changes.payment import Sold, charging, selling
 from billing.models import Operation
 from billing.stripe_gateway import Gateway
 from config.contract import clock
@@ -52,8 +52,8 @@ def _move(operation: Operation) -> Work:
             return _there(org_id)
         if held.amount >= wanted.amount:
             raise PlanChangeConflict("The plan is not dearer than the current one")
-        with selling(wanted) as price_id:
-            change = _change(subscription, price_id, asked)
+        with selling(wanted) as sold:
+            change = _change(subscription, sold, asked)
             if asked["expectedAmount"] is not None:
                 due = gateway.preview_change(**change)["amount_due"]
                 if due != asked["expectedAmount"]:
@@ -72,7 +72,7 @@ def _there(org_id: str) -> Work:
     return Work(None, lambda: standing.quota(org_id, now=clock.now()))
 
 
-def _change(subscription: Json, price_id: str, asked: Json) -> Json:
+def _change(subscription: Json, sold: Sold, asked: Json) -> Json:
     """Return what the preview and the update are asked alike."""
     trialing = subscription["status"] == Status.TRIALING
     item = convergence.plan_item(subscription)
@@ -80,7 +80,8 @@ def _change(subscription: Json, price_id: str, asked: Json) -> Json:
     return {
         "subscription_id": subscription["id"],
         "item_id": item["id"],
-        "price_id": price_id,
+        "price_id": sold.price_id,
+        "further_items": sold.further_items(subscription),
         "proration_date": None if trialing else proration_date(item, asked),
         "end_trial": trialing,
     }

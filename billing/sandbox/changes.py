@@ -25,6 +25,8 @@ class Change:
     prorations: list[Obj]
     #: Whole periods and use billed at once because the anchor was reset.
     charges: list[Obj]
+    #: What metered items used that the change takes away: no renewal will bill it.
+    used: list[Obj]
     bill_now: bool
     #: The instant the proration counts from.
     at: int
@@ -35,7 +37,7 @@ class Change:
         return invoices.draft(
             store,
             self.after,
-            [*waiting, *self.prorations, *self.charges],
+            [*waiting, *self.prorations, *self.used, *self.charges],
             reason="subscription_update",
             period=items.period_of(self.after),
             proration_date=self.at if self.prorations else None,
@@ -66,6 +68,7 @@ def compute(store: Store, before: Obj, params: dict[str, Any]) -> Change:
         after=after,
         prorations=prorations,
         charges=charges,
+        used=[] if reset else _used_of_removed(store, before, after),
         bill_now=reset or (behavior == "always_invoice" and bool(prorations)),
         at=at,
     )
@@ -138,6 +141,18 @@ def _prorations(store: Store, before: Obj, after: Obj, at: int, *, whole: bool) 
         elif was is None or is_ is None or _differ(was, is_):
             found += lines.prorated(store, before, was, is_, at=at)
     return found
+
+
+def _used_of_removed(store: Store, before: Obj, after: Obj) -> list[Obj]:
+    kept = {item["id"]: item["price"]["id"] for item in after["items"]["data"]}
+    until = min(store.at, items.period_of(before)[1])
+    return [
+        line
+        for line in lines.for_usage(store, before, until=until)
+        if line["amount"]
+        and kept.get(line["parent"]["subscription_item_details"]["subscription_item"])
+        != line["pricing"]["price_details"]["price"]
+    ]
 
 
 def _differ(was: Obj, is_: Obj) -> bool:

@@ -104,7 +104,8 @@ def invoice_due(store: Store, invoice: Obj) -> None:
         return
     if invoices.collect(store, invoice) is None:
         return
-    subscription = store.find(invoice["parent"]["subscription_details"]["subscription"])
+    parent = invoice["parent"]
+    subscription = store.find(parent["subscription_details"]["subscription"]) if parent else None
     if subscription is None or subscription["status"] in (*subscriptions.ENDED, "incomplete"):
         return
     if invoice["next_payment_attempt"] is not None:

@@ -23,21 +23,18 @@ def draft(
     proration_date: int | None = None,
 ) -> Obj:
     """Return an invoice of these lines, counted but neither stored nor announced."""
-    customer = store.get("customer", subscription["customer"])
     details: Obj = {
         "metadata": dict(subscription["metadata"]),
         "subscription": subscription["id"],
     }
     if proration_date is not None:
         details["subscription_proration_date"] = proration_date
-    invoice = new(
-        "invoice",
-        created=store.at,
+    return counted(
+        store,
+        store.get("customer", subscription["customer"]),
+        invoice_lines,
         billing_reason=reason,
         currency=subscription["currency"],
-        customer=customer["id"],
-        customer_email=customer["email"],
-        customer_name=customer["name"],
         period_start=period[0],
         period_end=period[1],
         parent={
@@ -46,6 +43,18 @@ def draft(
             "subscription_details": details,
         },
         collection_method=subscription["collection_method"],
+    )
+
+
+def counted(store: Store, customer: Obj, invoice_lines: list[Obj], **fields: Any) -> Obj:
+    """Return a customer's draft of these lines, with the customer's balance set against them."""
+    invoice = new(
+        "invoice",
+        created=store.at,
+        customer=customer["id"],
+        customer_email=customer["email"],
+        customer_name=customer["name"],
+        **fields,
     )
     for line in invoice_lines:
         line["invoice"] = invoice["id"]
@@ -66,13 +75,19 @@ def count(invoice: Obj, balance: int) -> Obj:
 
 def create(store: Store, subscription: Obj, invoice: Obj) -> Obj:
     """Store a drafted invoice as the subscription's latest; take its pending items over."""
+    subscription["latest_invoice"] = invoice["id"]
+    return keep(store, invoice, parent=subscription["id"])
+
+
+def keep(store: Store, invoice: Obj, *, parent: str) -> Obj:
+    """Store a drafted invoice; the items that waited for it wait no more."""
     for line in invoice["lines"]["data"]:
-        id_ = line["parent"]["subscription_item_details"]["invoice_item"]
+        about = line["parent"]
+        id_ = (about["subscription_item_details"] or about["invoice_item_details"])["invoice_item"]
         if id_:
             item = store.get("invoiceitem", id_)
             store.put({**item, "invoice": invoice["id"]})
-    subscription["latest_invoice"] = invoice["id"]
-    return store.put(invoice, "invoice.created", parent=subscription["id"])
+    return store.put(invoice, "invoice.created", parent=parent)
 
 
 def schedule_finalization(store: Store, invoice: Obj) -> Obj:

@@ -155,16 +155,19 @@ def prorated(
 
 def pending(store: Store, subscription: Obj) -> list[Obj]:
     """Return the invoice items that wait for the subscription's next invoice."""
-    return [
-        item
-        for item in store.all("invoiceitem", parent=subscription["id"])
-        if item["invoice"] is None
-    ]
+    own = store.all("invoiceitem", parent=subscription["id"])
+    return [item for item in own if item["invoice"] is None] + loose(
+        store, subscription["customer"]
+    )
+
+
+def loose(store: Store, customer: str) -> list[Obj]:
+    """Return the invoice items of no subscription that wait for the customer's next invoice."""
+    return [item for item in store.all("invoiceitem", parent=customer) if item["invoice"] is None]
 
 
 def from_item(item: Obj) -> Obj:
     """Return the line an invoice item becomes."""
-    details = item["parent"]["subscription_details"]
     line = new(
         "line_item",
         **{
@@ -174,6 +177,21 @@ def from_item(item: Obj) -> Obj:
         subtotal=item["amount"],
         quantity=item["quantity"],
         quantity_decimal=item["quantity_decimal"],
+    )
+    if item["parent"] is None:
+        line["parent"] = {
+            "type": "invoice_item_details",
+            "invoice_item_details": {
+                "invoice_item": item["id"],
+                "proration": False,
+                "proration_details": {"credited_items": None},
+                "subscription": None,
+            },
+            "subscription_item_details": None,
+        }
+        return line
+    details = item["parent"]["subscription_details"]
+    line.update(
         subscription=details["subscription"],
         parent={
             "type": "subscription_item_details",

@@ -74,7 +74,11 @@ def create_event(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> 
         )
     identifier = params.get("identifier") or random_text()
     if store.all("billing.meter_event", where={"identifier": identifier}):
-        raise invalid(f"An event already exists with identifier {identifier}.", param="identifier")
+        raise invalid(
+            f"An event already exists with identifier {identifier}.",
+            code="duplicate_meter_event",
+            param="identifier",
+        )
     event = new(
         "billing.meter_event",
         created=store.at,

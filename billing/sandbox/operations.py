@@ -11,6 +11,7 @@ from billing.sandbox import (
     events,
     invoices,
     meters,
+    oneoff,
     portal,
     preview,
     schedules,
@@ -31,55 +32,15 @@ _SUBSCRIPTION += " proration_behavior"
 _PORTAL = "business_profile default_return_url features login_page metadata name"
 
 ROUTES = [
-    route(
-        "POST customers",
-        "customer_create",
-        customers.create,
-        f"{_CUSTOMER} payment_method",
-    ),
-    route(
-        "GET customers",
-        "customer_list",
-        customers.listing,
-        f"{_PAGE} email",
-    ),
-    route(
-        "GET customers/search",
-        "customer_search",
-        customers.search,
-        "query limit",
-    ),
+    route("POST customers", "customer_create", customers.create, f"{_CUSTOMER} payment_method"),
+    route("GET customers", "customer_list", customers.listing, f"{_PAGE} email"),
+    route("GET customers/search", "customer_search", customers.search, "query limit"),
     route("GET customers/{id}", "customer_retrieve", customers.retrieve),
-    route(
-        "POST customers/{id}",
-        "customer_update",
-        customers.update,
-        _CUSTOMER,
-        "customer",
-    ),
-    route(
-        "DELETE customers/{id}",
-        "customer_delete",
-        customers.delete,
-        kind="customer",
-    ),
-    route(
-        "POST products",
-        "product_create",
-        catalogue.create_product,
-        f"{_PRODUCT} id",
-    ),
-    route(
-        "GET products",
-        "product_list",
-        catalogue.list_products,
-        f"{_PAGE} active",
-    ),
-    route(
-        "GET products/{id}",
-        "product_retrieve",
-        catalogue.retrieve("product"),
-    ),
+    route("POST customers/{id}", "customer_update", customers.update, _CUSTOMER, "customer"),
+    route("DELETE customers/{id}", "customer_delete", customers.delete, kind="customer"),
+    route("POST products", "product_create", catalogue.create_product, f"{_PRODUCT} id"),
+    route("GET products", "product_list", catalogue.list_products, f"{_PAGE} active"),
+    route("GET products/{id}", "product_retrieve", catalogue.retrieve("product")),
     route(
         "POST products/{id}",
         "product_update",
@@ -119,11 +80,7 @@ ROUTES = [
         subscriptions.listing,
         f"{_PAGE} customer price status collection_method",
     ),
-    route(
-        "GET subscriptions/{id}",
-        "subscription_retrieve",
-        subscriptions.retrieve,
-    ),
+    route("GET subscriptions/{id}", "subscription_retrieve", subscriptions.retrieve),
     route(
         "POST subscriptions/{id}",
         "subscription_update",
@@ -157,11 +114,7 @@ ROUTES = [
         schedules.listing,
         f"{_PAGE} customer",
     ),
-    route(
-        "GET subscription_schedules/{id}",
-        "subscription_schedule_retrieve",
-        schedules.retrieve,
-    ),
+    route("GET subscription_schedules/{id}", "subscription_schedule_retrieve", schedules.retrieve),
     route(
         "POST subscription_schedules/{id}",
         "subscription_schedule_update",
@@ -194,13 +147,22 @@ ROUTES = [
         invoices.listing,
         f"{_PAGE} customer status subscription collection_method",
     ),
-    route("GET invoices/{id}", "invoice_retrieve", invoices.retrieve),
     route(
-        "GET invoices/{id}/lines",
-        "invoice_line_item_list",
-        invoices.list_lines,
-        "limit",
+        "POST invoices",
+        "invoice_create",
+        oneoff.create_invoice,
+        "auto_advance collection_method customer description metadata"
+        " pending_invoice_items_behavior",
     ),
+    route(
+        "POST invoiceitems",
+        "invoice_item_create",
+        oneoff.create_item,
+        "currency customer description metadata period quantity unit_amount_decimal",
+    ),
+    route("GET invoiceitems", "invoice_item_list", oneoff.list_items, f"{_PAGE} customer"),
+    route("GET invoices/{id}", "invoice_retrieve", invoices.retrieve),
+    route("GET invoices/{id}/lines", "invoice_line_item_list", invoices.list_lines, "limit"),
     route(
         "POST invoices/{id}/finalize",
         "invoice_finalize_invoice",
@@ -215,10 +177,7 @@ ROUTES = [
         "invoice",
     ),
     route(
-        "POST invoices/{id}/void",
-        "invoice_void_invoice",
-        invoices.void_operation,
-        kind="invoice",
+        "POST invoices/{id}/void", "invoice_void_invoice", invoices.void_operation, kind="invoice"
     ),
     route(
         "POST invoices/{id}/mark_uncollectible",
@@ -232,11 +191,7 @@ ROUTES = [
         cards.listing,
         "customer type limit starting_after ending_before",
     ),
-    route(
-        "GET payment_methods/{id}",
-        "payment_method_retrieve",
-        cards.retrieve,
-    ),
+    route("GET payment_methods/{id}", "payment_method_retrieve", cards.retrieve),
     route(
         "POST payment_methods/{id}/attach",
         "payment_method_attach",
@@ -256,11 +211,7 @@ ROUTES = [
         "automatic_payment_methods confirm customer description metadata payment_method"
         " return_url usage",
     ),
-    route(
-        "GET setup_intents/{id}",
-        "setup_intent_retrieve",
-        setup_intents.retrieve,
-    ),
+    route("GET setup_intents/{id}", "setup_intent_retrieve", setup_intents.retrieve),
     route(
         "POST setup_intents/{id}/confirm",
         "setup_intent_confirm",
@@ -289,11 +240,7 @@ ROUTES = [
         checkout.listing,
         f"{_PAGE} customer subscription status",
     ),
-    route(
-        "GET checkout/sessions/{id}",
-        "checkout.session_retrieve",
-        checkout.retrieve,
-    ),
+    route("GET checkout/sessions/{id}", "checkout.session_retrieve", checkout.retrieve),
     route(
         "POST checkout/sessions/{id}/expire",
         "checkout.session_expire",
@@ -329,12 +276,7 @@ ROUTES = [
         portal.update_configuration,
         f"{_PORTAL} active",
     ),
-    route(
-        "GET events",
-        "event_list",
-        events.listing,
-        f"{_PAGE} type types delivery_success",
-    ),
+    route("GET events", "event_list", events.listing, f"{_PAGE} type types delivery_success"),
     route("GET events/{id}", "event_retrieve", events.retrieve),
     route(
         "GET webhook_endpoints",
@@ -366,17 +308,8 @@ ROUTES = [
         meters.listing,
         "status limit starting_after ending_before",
     ),
-    route(
-        "GET billing/meters/{id}",
-        "billing.meter_retrieve",
-        catalogue.retrieve("billing.meter"),
-    ),
-    route(
-        "POST billing/meters/{id}",
-        "billing.meter_update",
-        meters.update,
-        "display_name",
-    ),
+    route("GET billing/meters/{id}", "billing.meter_retrieve", catalogue.retrieve("billing.meter")),
+    route("POST billing/meters/{id}", "billing.meter_update", meters.update, "display_name"),
     route(
         "GET billing/meters/{id}/event_summaries",
         "billing.meter_event_summary_list",

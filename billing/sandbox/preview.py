@@ -65,7 +65,7 @@ def _renewal(store: Store, change: changes.Change) -> Obj:
     after = deepcopy(change.after)
     start, end = items.period_of(after)
     charged = [lines.from_item(item) for item in lines.pending(store, after)]
-    charged += change.prorations
+    charged += [*change.prorations, *change.used]
     charged += lines.for_usage(store, after, until=end)
     if after["cancel_at"] is None or after["cancel_at"] > end:
         recurring = after["items"]["data"][0]["price"]["recurring"]

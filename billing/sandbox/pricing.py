@@ -20,8 +20,8 @@ def is_metered(price: Obj) -> bool:
 def amount(price: Obj, quantity: int) -> int:
     """Return what `quantity` costs for one period, half a minor unit rounded up."""
     if price["billing_scheme"] == "tiered":
-        return _rounded(_tiered(price, quantity))
-    return _rounded(unit_amount(price) * quantity)
+        return rounded(_tiered(price, quantity))
+    return rounded(unit_amount(price) * quantity)
 
 
 def _tiered(price: Obj, quantity: int) -> Decimal:
@@ -43,7 +43,8 @@ def _tier(tier: Obj, units: int) -> Decimal:
     return flat + Decimal(tier["unit_amount_decimal"] or tier["unit_amount"] or 0) * units
 
 
-def _rounded(value: Decimal) -> int:
+def rounded(value: Decimal) -> int:
+    """Return whole minor units, half of one rounded up."""
     return int(value.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 

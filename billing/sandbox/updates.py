@@ -36,6 +36,8 @@ def apply(store: Store, change: changes.Change, behavior: str) -> None:
     if behavior == "create_prorations":
         for line in change.prorations:
             lines.to_item(store, change.after, line)
+    for line in change.used:
+        lines.to_item(store, change.after, line)
     subscriptions.updated(store, change.after)
 
 

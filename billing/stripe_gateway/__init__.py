@@ -16,12 +16,14 @@ from billing.stripe_gateway.gateway import StripeGateway
 from billing.stripe_gateway.protocol import Gateway
 from billing.stripe_gateway.registry import forget_gateway, get_gateway, use_as_worker
 from billing.stripe_gateway.signatures import verify_signature
+from billing.stripe_gateway.subscriptions import ItemChange, is_metered
 from billing.stripe_gateway.transport import API_VERSION, Json
 
 __all__ = [
     "API_VERSION",
     "CardDeclined",
     "Gateway",
+    "ItemChange",
     "Json",
     "StripeFailed",
     "StripeGateway",
@@ -29,6 +31,7 @@ __all__ = [
     "StripeRefused",
     "forget_gateway",
     "get_gateway",
+    "is_metered",
     "use_as_worker",
     "verify_signature",
 ]

@@ -109,7 +109,10 @@ class Catalogue:
         timestamp: int,
         idempotency_key: str,
     ) -> Json:
-        """Report use once per `identifier`. Raises StripeRefused for a repeated one."""
+        """Report use once per `identifier`, in the billing period that contains `timestamp`.
+
+        Raises StripeRefused with the code `duplicate_meter_event` for a repeated one.
+        """
         params: Any = {
             "event_name": event_name,
             "identifier": identifier,
@@ -120,6 +123,15 @@ class Catalogue:
             "billing.meter_events.create",
             lambda c: c.v1.billing.meter_events.create(params, keyed(idempotency_key)),
         )
+
+    def metered_use(self, *, meter_id: str, customer_id: str, start: int, end: int) -> int:
+        """Return what was reported for a customer in `[start, end)`, both whole minutes."""
+        params: Any = {"customer": customer_id, "start_time": start, "end_time": end}
+        found = self._call(
+            "billing.meters.event_summaries.list",
+            lambda c: c.v1.billing.meters.event_summaries.list(meter_id, params),
+        )["data"]
+        return int(sum(one["aggregated_value"] for one in found))
 
     def list_events(
         self,

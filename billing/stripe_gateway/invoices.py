@@ -1,5 +1,6 @@
 """Invoices, Checkout and portal sessions."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from billing.stripe_gateway.customers import keyed
@@ -73,6 +74,54 @@ class Invoices:
             lambda c: c.v1.invoices.finalize_invoice(invoice_id, {}, keyed(idempotency_key)),
         )
 
+    def create_invoice_item(
+        self,
+        *,
+        customer_id: str,
+        currency: str,
+        unit_amount: str,
+        quantity: int,
+        description: str,
+        metadata: Mapping[str, str],
+        idempotency_key: str,
+    ) -> Json:
+        """Put `quantity` units at `unit_amount` (minor units, decimal text) on the next invoice."""
+        params: Any = {
+            "customer": customer_id,
+            "currency": currency,
+            "unit_amount_decimal": unit_amount,
+            "quantity": quantity,
+            "description": description,
+            "metadata": dict(metadata),
+        }
+        return self._call(
+            "invoice_items.create",
+            lambda c: c.v1.invoice_items.create(params, keyed(idempotency_key)),
+        )
+
+    def list_invoice_items(self, *, customer_id: str) -> list[Json]:
+        """Return the newest hundred invoice items of a customer, newest first."""
+        found: list[Json] = self._call(
+            "invoice_items.list",
+            lambda c: c.v1.invoice_items.list({"customer": customer_id, "limit": 100}),
+        )["data"]
+        return found
+
+    def create_invoice(
+        self, *, customer_id: str, metadata: Mapping[str, str], idempotency_key: str
+    ) -> Json:
+        """Bill the customer's waiting invoice items; Stripe finalises and collects by itself."""
+        params: Any = {
+            "customer": customer_id,
+            "auto_advance": True,
+            "collection_method": "charge_automatically",
+            "pending_invoice_items_behavior": "include",
+            "metadata": dict(metadata),
+        }
+        return self._call(
+            "invoices.create", lambda c: c.v1.invoices.create(params, keyed(idempotency_key))
+        )
+
     def create_checkout_session(
         self,
         *,
@@ -85,6 +134,7 @@ class Invoices:
         trial_end: int | None = None,
         trial_days: int = 0,
         expires_at: int | None = None,
+        metered_price_ids: Sequence[str] = (),
     ) -> Json:
         """Make the page on which a customer subscribes; the subscription exists afterwards.
 
@@ -101,7 +151,10 @@ class Invoices:
         params: Any = {
             "mode": "subscription",
             "customer": customer_id,
-            "line_items": [{"price": price_id, "quantity": 1}],
+            "line_items": [
+                {"price": price_id, "quantity": 1},
+                *({"price": metered} for metered in metered_price_ids),
+            ],
             "client_reference_id": org_id,
             # Not copied to the subscription by Stripe, hence in both places.
             "metadata": {"org_id": org_id},

@@ -127,6 +127,7 @@ class Gateway(Protocol):
         price_id: str,
         idempotency_key: str,
         interval: Literal["day", "week", "month", "year"] = "month",
+        metered_price_ids: Sequence[str] = (),
     ) -> Json: ...
 
     def release_schedule(self, *, schedule_id: str, idempotency_key: str) -> Json: ...
@@ -152,6 +153,24 @@ class Gateway(Protocol):
 
     def finalize_invoice(self, *, invoice_id: str, idempotency_key: str) -> Json: ...
 
+    def create_invoice_item(
+        self,
+        *,
+        customer_id: str,
+        currency: str,
+        unit_amount: str,
+        quantity: int,
+        description: str,
+        metadata: Mapping[str, str],
+        idempotency_key: str,
+    ) -> Json: ...
+
+    def list_invoice_items(self, *, customer_id: str) -> list[Json]: ...
+
+    def create_invoice(
+        self, *, customer_id: str, metadata: Mapping[str, str], idempotency_key: str
+    ) -> Json: ...
+
     def create_checkout_session(
         self,
         *,
@@ -164,6 +183,7 @@ class Gateway(Protocol):
         trial_end: int | None = None,
         trial_days: int = 0,
         expires_at: int | None = None,
+        metered_price_ids: Sequence[str] = (),
     ) -> Json: ...
 
     def retrieve_checkout_session(self, *, session_id: str) -> Json: ...
@@ -224,6 +244,8 @@ class Gateway(Protocol):
         timestamp: int,
         idempotency_key: str,
     ) -> Json: ...
+
+    def metered_use(self, *, meter_id: str, customer_id: str, start: int, end: int) -> int: ...
 
     def list_events(
         self,

@@ -209,11 +209,12 @@ class Subscriptions:
         price_id: str,
         idempotency_key: str,
         interval: Literal["day", "week", "month", "year"] = "month",
+        metered_price_ids: Sequence[str] = (),
     ) -> Json:
         """Change to `price_id` when the current period of this (fetched) subscription ends.
 
-        Resumable: a schedule that is already there is rewritten. Other items keep
-        their price. Returns the schedule.
+        Its metered prices become `metered_price_ids`. Resumable: a schedule that is
+        already there is rewritten. Returns the schedule.
         """
         with self._transport.session():
             attached = subscription.get("schedule")
@@ -223,7 +224,7 @@ class Subscriptions:
                 schedule = self.create_schedule(
                     subscription_id=subscription["id"], idempotency_key=f"{idempotency_key}:create"
                 )
-            params: Any = _two_phases(schedule, subscription, price_id, interval)
+            params: Any = _two_phases(schedule, subscription, price_id, interval, metered_price_ids)
             return self._call(
                 "subscription_schedules.update",
                 lambda c: c.v1.subscription_schedules.update(
@@ -277,8 +278,20 @@ def _change(
     return change
 
 
-def _two_phases(schedule: Json, subscription: Json, price_id: str, interval: str) -> Json:
-    current, *others = subscription["items"]["data"]
+def is_metered(item: Json) -> bool:
+    """Tell whether use is billed by an item, rather than a quantity."""
+    return bool((item["price"].get("recurring") or {}).get("usage_type") == "metered")
+
+
+def _two_phases(
+    schedule: Json,
+    subscription: Json,
+    price_id: str,
+    interval: str,
+    metered_price_ids: Sequence[str],
+) -> Json:
+    # The plan's item first: by its place a phase's plan is known again.
+    current, *others = sorted(subscription["items"]["data"], key=is_metered)
     start = (schedule["current_phase"] or schedule["phases"][0])["start_date"]
     first: Json = {
         "items": [_phase_item(item) for item in (current, *others)],
@@ -289,7 +302,11 @@ def _two_phases(schedule: Json, subscription: Json, price_id: str, interval: str
         first["trial_end"] = subscription["trial_end"]
     changed = {**_phase_item(current), "price": price_id}
     then = {
-        "items": [changed, *(_phase_item(item) for item in others)],
+        "items": [
+            changed,
+            *(_phase_item(item) for item in others if not is_metered(item)),
+            *({"price": metered} for metered in metered_price_ids),
+        ],
         "duration": {"interval": interval, "interval_count": 1},
         "proration_behavior": "none",
     }

@@ -109,7 +109,15 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("resume_subscription", {"subscription_id": "sub_1", **_KEY}),
     ("create_schedule", {"subscription_id": "sub_1", **_KEY}),
     ("retrieve_schedule", {"schedule_id": "sub_sched_1"}),
-    ("schedule_change", {"subscription": _FETCHED, "price_id": "price_2", **_KEY}),
+    (
+        "schedule_change",
+        {
+            "subscription": _FETCHED,
+            "price_id": "price_2",
+            "metered_price_ids": ["price_3"],
+            **_KEY,
+        },
+    ),
     (
         "schedule_change",
         {"subscription": {**_FETCHED, "schedule": "sub_sched_1"}, "price_id": "price_2", **_KEY},
@@ -126,8 +134,22 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("pay_invoice", {"invoice_id": "in_1", "payment_method_id": "pm_1", **_KEY}),
     ("void_invoice", {"invoice_id": "in_1", **_KEY}),
     ("finalize_invoice", {"invoice_id": "in_1", **_KEY}),
+    (
+        "create_invoice_item",
+        {
+            "customer_id": "cus_1",
+            "currency": "usd",
+            "unit_amount": "0.05",
+            "quantity": 500,
+            "description": "500 × api_call",
+            "metadata": {"operation": "u"},
+            **_KEY,
+        },
+    ),
+    ("list_invoice_items", {"customer_id": "cus_1"}),
+    ("create_invoice", {"customer_id": "cus_1", "metadata": {"operation": "u"}, **_KEY}),
     ("create_checkout_session", {**_CHECKOUT, "trial_end": 9}),
-    ("create_checkout_session", {**_CHECKOUT, "trial_days": 14}),
+    ("create_checkout_session", {**_CHECKOUT, "trial_days": 14, "metered_price_ids": ["price_2"]}),
     ("retrieve_checkout_session", {"session_id": "cs_1"}),
     ("expire_checkout_session", {"session_id": "cs_1", **_KEY}),
     (
@@ -171,6 +193,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
             **_KEY,
         },
     ),
+    ("metered_use", {"meter_id": "mtr_1", "customer_id": "cus_1", "start": 60, "end": 120}),
     (
         "list_events",
         {

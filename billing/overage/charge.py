@@ -1,0 +1,175 @@
+"""Asking Stripe for the overage of one period, by its meter or by an invoice of its own."""
+
+from datetime import timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from billing import operations
+from billing.changes import standing
+from billing.models import Operation, Organization
+from billing.stripe_gateway import Gateway, StripeNotFound, StripeRefused, is_metered
+from config.contract import clock
+from config.contract.clients import clients
+
+Json = dict[str, Any]
+METER, INVOICE = "meter", "invoice"
+
+#: Stripe forgets idempotency keys and identifiers after a day.
+_KEYS_LAST = timedelta(hours=23)
+_TAKEN = "duplicate_meter_event"
+#: What is reported this long ago is billed by whatever ends the subscription in a moment.
+_MINUTE = 60
+
+
+def amount(units: int, unit_amount: str) -> int:
+    """Return what units cost in minor units, half of one rounded up, as Stripe does."""
+    exact = Decimal(unit_amount) * units
+    return int(exact.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def charge(operation: Operation) -> Json:
+    """Have the units charged once; again: look what is there and do the rest.
+
+    The subscription's next invoice charges them where it carries the metered price
+    they were sold at; an invoice of their own does otherwise: it is over, on another
+    plan or price, or its current period has a report already (Stripe rounds the sum
+    of reports, and each of ours is to be what its statement says). Raises the
+    gateway's errors, StripeNotFound for `customer` where that was deleted.
+    """
+    organization = standing.organization(operation.org_id)
+    gateway: Gateway = clients.stripe
+    with gateway.session():
+        result = None
+        if operation.request.get("way") != INVOICE:
+            result = _by_meter(gateway, operation, organization)
+        result = result or _by_invoice(gateway, operation, organization)
+    asked = operation.request
+    return {
+        **result,
+        "units": asked["units"],
+        "amount": amount(asked["units"], asked["unitAmount"]),
+        "currency": asked["currency"],
+    }
+
+
+def _by_meter(gateway: Gateway, operation: Operation, organization: Organization) -> Json | None:
+    """Report the units to the meter; None where no invoice would charge them."""
+    asked = operation.request
+    meters = {one["event_name"]: one["id"] for one in gateway.list_meters()}
+    meter_id = meters.get(asked["metric"])
+    item = _item(gateway, operation, meter_id)
+    if asked.get("way") == METER and _is_stale(operation, item):
+        # The period it was reported in is over, or its keys are forgotten.
+        if meter_id is not None and _was_taken(gateway, operation, organization, meter_id):
+            return {"way": METER}
+        operations.renew_keys(operation)
+        operations.note(operation, way=None)
+        operation.refresh_from_db()
+        asked = operation.request
+    if item is None or _has_another(operation, since=item["current_period_start"]):
+        return None
+    if asked.get("way") != METER:
+        real = int(clock.real_now().timestamp())
+        at = max(int(clock.now().timestamp()) - _MINUTE, item["current_period_start"])
+        operations.note(operation, way=METER, timestamp=at, askedAt=real)
+    try:
+        gateway.create_meter_event(
+            event_name=asked["metric"],
+            customer_id=organization.stripe_customer_id,
+            value=asked["units"],
+            identifier=f"overage:{operation.uuid}",
+            timestamp=operation.request["timestamp"],
+            idempotency_key=operations.stripe_key(operation, "report"),
+        )
+    except StripeRefused as refused:
+        if refused.stripe_code != _TAKEN:
+            raise
+    return {"way": METER}
+
+
+def _item(gateway: Gateway, operation: Operation, meter_id: str | None) -> Json | None:
+    """Return the subscription's item that charges this meter at the price it was sold at."""
+    mirror = standing.leading(operation.org_id)
+    if meter_id is None or mirror is None:
+        return None
+    try:
+        found = gateway.retrieve_subscription(subscription_id=mirror.stripe_subscription_id)
+    except StripeNotFound:
+        return None
+    if found["status"] not in standing.LIVE:
+        return None
+    for item in found["items"]["data"]:
+        price: Json = item["price"]
+        if (
+            is_metered(item)
+            and price["recurring"]["meter"] == meter_id
+            and Decimal(price["unit_amount_decimal"] or 0)
+            == Decimal(operation.request["unitAmount"])
+        ):
+            charged: Json = item
+            return charged
+    return None
+
+
+def _is_stale(operation: Operation, item: Json | None) -> bool:
+    age: float = clock.real_now().timestamp() - operation.request["askedAt"]
+    if item is None or age > _KEYS_LAST.total_seconds():
+        return True
+    return bool(operation.request["timestamp"] < item["current_period_start"])
+
+
+def _was_taken(
+    gateway: Gateway, operation: Operation, organization: Organization, meter_id: str
+) -> bool:
+    start = operation.request["timestamp"] // _MINUTE * _MINUTE
+    used = gateway.metered_use(
+        meter_id=meter_id,
+        customer_id=organization.stripe_customer_id,
+        start=start,
+        end=start + _MINUTE,
+    )
+    return used >= int(operation.request["units"])
+
+
+def _has_another(operation: Operation, *, since: int) -> bool:
+    return (
+        Operation.objects.filter(
+            org_id=operation.org_id,
+            kind=Operation.Kind.OVERAGE,
+            request__metric=operation.request["metric"],
+            request__way=METER,
+            request__timestamp__gte=since,
+        )
+        .exclude(pk=operation.pk)
+        .exists()
+    )
+
+
+def _by_invoice(gateway: Gateway, operation: Operation, organization: Organization) -> Json:
+    asked, mark = operation.request, {"operation": str(operation.uuid)}
+    customer_id = organization.stripe_customer_id
+    operations.note(operation, way=INVOICE)
+    # A lost answer may have left ours behind: it carries our mark.
+    item = next(
+        (
+            one
+            for one in gateway.list_invoice_items(customer_id=customer_id)
+            if (one["metadata"] or {}).get("operation") == mark["operation"]
+        ),
+        None,
+    ) or gateway.create_invoice_item(
+        customer_id=customer_id,
+        currency=asked["currency"],
+        unit_amount=asked["unitAmount"],
+        quantity=asked["units"],
+        description=f"{asked['units']} × {asked['metric']} past the plan in {asked['periodKey']}",
+        metadata=mark,
+        idempotency_key=operations.stripe_key(operation, "item"),
+    )
+    if item["invoice"] is None:
+        gateway.create_invoice(
+            customer_id=customer_id,
+            metadata=mark,
+            idempotency_key=operations.stripe_key(operation, "invoice"),
+        )
+    return {"way": INVOICE, "invoiceItem": item["id"]}

@@ -1,0 +1,103 @@
+"""Finding the closed periods whose overage is not charged yet, and writing that down."""
+
+from datetime import datetime, timedelta
+from uuid import UUID, uuid5
+
+import structlog
+from django.conf import settings
+from django.db.models import BigIntegerField, Exists, F, OuterRef
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Greatest
+
+from billing.models import Operation, PlanAllowance
+from config.contract import clock
+from quotas.models import Entitlement, Overage, UsageCounter
+
+logger = structlog.get_logger("metergate.overage")
+
+#: What was begun in a period's last instant is committed by then.
+SETTLED_AFTER = timedelta(minutes=5)
+_NAMESPACE = UUID("6f1d0a0e-6a57-4b0e-9a0b-5d2f7a4c1e83")
+_AT_ONCE = 500
+
+
+def uuid_of(org_id: str, metric: str, period_start: datetime) -> UUID:
+    """Return the operation's uuid: the same for the same period, whoever asks and how often."""
+    return uuid5(_NAMESPACE, f"{org_id}/{metric}/{int(period_start.timestamp())}")
+
+
+def write_down(*, now: datetime) -> int:
+    """Write an operation for each closed period that went over; returns how many are new.
+
+    Safe to run twice and at once: the uuid is unique. A period whose price is not
+    known is named in the log each time, until the catalogue or staff settle it.
+    """
+    found = [operation for counter in unwritten(now=now) if (operation := _operation_for(counter))]
+    known = Operation.objects.filter(uuid__in=[one.uuid for one in found]).count()
+    Operation.objects.bulk_create(found, ignore_conflicts=True)
+    return len(found) - known
+
+
+def unwritten(*, now: datetime) -> list[UsageCounter]:
+    """Return the counters of closed periods that are over their limit and not written down."""
+    written = (
+        Operation.objects.filter(kind=Operation.Kind.OVERAGE, org_id=OuterRef("org_id"))
+        .annotate(counter=Cast(KT("request__counter"), BigIntegerField()))
+        .filter(counter=OuterRef("pk"))
+    )
+    return list(
+        UsageCounter.objects.filter(
+            ~Exists(written),
+            overage=Overage.ALLOW,
+            period_end__lte=now - settings.LATE_GRACE_ALLOW - SETTLED_AFTER,
+            counted__gt=F("forgiven") + Greatest(F("included") + F("adjusted"), 0),
+        ).order_by("period_end", "pk")[:_AT_ONCE]
+    )
+
+
+def _operation_for(counter: UsageCounter) -> Operation | None:
+    allowance = _allowance_of(counter)
+    if allowance is None or allowance.overage_unit_amount is None:
+        logger.error(
+            "overage_unpriced",
+            tenant_id=counter.org_id,
+            metric=counter.metric,
+            period_key=counter.period_key,
+        )
+        return None
+    real_now = clock.real_now()
+    return Operation(
+        uuid=uuid_of(counter.org_id, counter.metric, counter.period_start),
+        kind=Operation.Kind.OVERAGE,
+        org_id=counter.org_id,
+        request={
+            "counter": counter.pk,
+            "metric": counter.metric,
+            "periodKey": counter.period_key,
+            "units": counter.used - counter.limit,
+            "planCode": allowance.plan.code,
+            "unitAmount": f"{allowance.overage_unit_amount.normalize():f}",
+            "currency": allowance.plan.currency,
+        },
+        lease_until=real_now,
+        created_at=real_now,
+    )
+
+
+def _allowance_of(counter: UsageCounter) -> PlanAllowance | None:
+    """Return the price of the plan that last allowed overage before the period's end."""
+    told = (
+        Entitlement.pgh_event_model.objects.filter(  # type: ignore[attr-defined]
+            org_id=counter.org_id, updated_at__lt=counter.period_end
+        )
+        .order_by("-pgh_id")
+        .values_list("plan_code", "allowances")
+    )
+    for plan_code, allowances in told.iterator():
+        if (allowances.get(counter.metric) or {}).get("overage") == Overage.ALLOW:
+            return (
+                PlanAllowance.objects.select_related("plan")
+                .filter(plan__code=plan_code, metric=counter.metric)
+                .first()
+            )
+    return None

@@ -1,0 +1,73 @@
+"""What is billed beside a subscription: invoice items, and invoices made of them."""
+
+from decimal import Decimal
+from typing import Any
+
+from billing.sandbox import invoices, lines, pricing
+from billing.sandbox.customers import merged
+from billing.sandbox.errors import invalid
+from billing.sandbox.shapes import Obj, new
+from billing.sandbox.store import Store
+
+
+def create_item(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
+    """POST /v1/invoiceitems: it waits for the customer's next invoice."""
+    for name in ("customer", "currency", "unit_amount_decimal"):
+        if name not in params:
+            raise invalid(f"Missing required param: {name}.", code="parameter_missing", param=name)
+    customer = store.customer(params["customer"])
+    quantity, each = params.get("quantity", 1), Decimal(params["unit_amount_decimal"])
+    amount = pricing.rounded(each * quantity)
+    item = new(
+        "invoiceitem",
+        amount=amount,
+        currency=params["currency"],
+        customer=customer["id"],
+        date=store.at,
+        description=params.get("description"),
+        discountable=True,
+        metadata=merged({}, params.get("metadata")),
+        net_amount=amount,
+        period=params.get("period", {"start": store.at, "end": store.at}),
+        pricing={
+            "type": "price_details",
+            "price_details": None,
+            "unit_amount_decimal": format(each, "f"),
+        },
+        quantity=quantity,
+        quantity_decimal=str(quantity),
+    )
+    return store.put(item, "invoiceitem.created", parent=customer["id"])
+
+
+def list_items(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
+    """GET /v1/invoiceitems by customer."""
+    where = {"customer": params["customer"]} if "customer" in params else {}
+    return store.listing("invoiceitem", params, "/v1/invoiceitems", where=where)
+
+
+def create_invoice(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
+    """POST /v1/invoices: a draft of what waits for the customer, collected in an hour."""
+    if "customer" not in params:
+        raise invalid(
+            "Missing required param: customer.", code="parameter_missing", param="customer"
+        )
+    customer = store.customer(params["customer"])
+    waiting: list[Obj] = []
+    if params.get("pending_invoice_items_behavior", "exclude") == "include":
+        waiting = lines.loose(store, customer["id"])
+    invoice = invoices.counted(
+        store,
+        customer,
+        [lines.from_item(item) for item in waiting],
+        billing_reason="manual",
+        currency=waiting[0]["currency"] if waiting else customer["currency"] or "usd",
+        description=params.get("description"),
+        metadata=merged({}, params.get("metadata")),
+        period_start=store.at,
+        period_end=store.at,
+        auto_advance=params.get("auto_advance", False),
+    )
+    if invoice["auto_advance"]:
+        invoices.schedule_finalization(store, invoice)
+    return invoices.keep(store, invoice, parent=customer["id"])

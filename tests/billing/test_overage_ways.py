@@ -1,0 +1,115 @@
+"""Overage by the subscription's meter, or by an invoice of its own where it carries none."""
+
+import pytest
+
+from billing.models import Operation
+from config.contract import clock
+from config.contract.clients import clients
+from tests.billing.overages import (
+    INCLUDED,
+    charge,
+    closed,
+    metered_lines,
+    on_business,
+    overage_of,
+    until,
+)
+from tests.billing.owners import Owner, live_subscriptions
+from tests.sandbox.server import Control
+from tests.support.cast import data
+
+
+@pytest.fixture
+def owner(transactional_db: None, sandbox: Control) -> Owner:
+    """An owner on business since the tenth: a million calls a month, and then 20 for a cent."""
+    return on_business(sandbox)
+
+
+def test_after_a_downgrade_it_is_charged_by_an_invoice_of_its_own(
+    owner: Owner, sandbox: Control
+) -> None:
+    until(sandbox, 2, 5)
+    owner.use(INCLUDED + 3_000)
+    key = f"{clock.now().year}-02"
+    data(owner.downgrade("starter"))
+    until(sandbox, 3, 5)
+    owner.converge()
+
+    charge()
+    until(sandbox, 3, 6)
+
+    assert owner.mirror.plan_code == "starter"
+    assert overage_of(owner, key) == 3_000
+    assert metered_lines(sandbox, owner) == [(3_000, 150)]
+    paid = [one for one in sandbox.objects("invoice") if one["billing_reason"] == "manual"]
+    assert [(one["status"], one["amount_paid"]) for one in paid] == [("paid", 150)]
+
+
+def test_a_cancelled_organisation_still_pays_what_it_used(owner: Owner, sandbox: Control) -> None:
+    owner.use(INCLUDED + 3_000)
+    data(owner.cancel("now"))
+    closed(sandbox)
+
+    done = charge()
+    until(sandbox, 2, 5)
+
+    assert done.charged == 1
+    assert live_subscriptions(sandbox) == []
+    assert metered_lines(sandbox, owner) == [(3_000, 150)]
+
+
+def test_use_that_was_reported_is_billed_when_the_subscription_ends(
+    owner: Owner, sandbox: Control
+) -> None:
+    owner.use(INCLUDED + 3_000)
+    closed(sandbox)
+    charge()
+
+    data(owner.cancel("now"))
+    until(sandbox, 2, 11)
+
+    assert metered_lines(sandbox, owner) == [(3_000, 150)]
+
+
+def test_use_that_was_reported_is_billed_when_the_downgrade_takes_effect(
+    owner: Owner, sandbox: Control
+) -> None:
+    owner.use(INCLUDED + 3_000)
+    data(owner.downgrade("starter"))
+    closed(sandbox)
+    charge()
+
+    until(sandbox, 2, 11)
+    owner.converge()
+
+    assert owner.mirror.plan_code == "starter"
+    assert metered_lines(sandbox, owner) == [(3_000, 150)]
+    [held] = live_subscriptions(sandbox)
+    assert len(held["items"]["data"]) == 1
+
+
+def test_two_periods_found_at_once_are_each_charged_as_their_statement_says(
+    owner: Owner, sandbox: Control
+) -> None:
+    owner.use(INCLUDED + 10)
+    until(sandbox, 2, 10)
+    owner.use(INCLUDED + 10)
+    until(sandbox, 3, 9)
+
+    done = charge()
+    until(sandbox, 3, 11)
+
+    # Half a cent each: summed up at Stripe it would be one cent, and not two.
+    assert done.charged == 2
+    assert metered_lines(sandbox, owner) == [(10, 1), (10, 1)]
+
+
+def test_a_deleted_customer_is_given_up(owner: Owner, sandbox: Control) -> None:
+    owner.use(INCLUDED + 10)
+    clients.stripe._call("customers.delete", lambda c: c.v1.customers.delete(owner.customer_id))
+    closed(sandbox)
+
+    done = charge()
+
+    assert done.failed == 1
+    assert Operation.objects.get(kind="overage").result == {"reason": "customer_deleted"}
