@@ -398,7 +398,7 @@ WEBHOOK_PAYLOAD_AGE = timedelta(days=env.int("WEBHOOK_PAYLOAD_DAYS", default=90)
 #: kept, and how often a process writes its denials down (seconds; 0: only as asked).
 DENIAL_DAYS = env.int("DENIAL_DAYS", default=90)
 DENIAL_REQUESTS = env.int("DENIAL_REQUESTS", default=1000)
-DENIAL_FLUSH = env.float("DENIAL_FLUSH", default=1.0)
+DENIAL_FLUSH = env.float("DENIAL_FLUSH", default=0.25)
 #: Where owners' webhooks may be sent (billing.notifications.destinations).
 NOTIFY_PORTS = frozenset(env.list("NOTIFY_PORTS", cast=int, default=[443, 8443]))
 #: This machine too, over http and on any port: for trying things out.

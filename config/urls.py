@@ -14,6 +14,7 @@ from billing.statements.views import StatementViewSet
 from billing.views import PlanViewSet, SignUpViewSet
 from config import views
 from config.apidocs import SwaggerView
+from config.backoffice.explain import page as explain_page
 from config.backoffice.organisation.page import organisation
 from config.backoffice.search import search
 from config.fallbacks import not_found
@@ -29,6 +30,7 @@ from tokens.views import (
     RevokeViewSet,
     jwks,
 )
+from usage.explain_views import ExplainViewSet
 from usage.read_views import LedgerViewSet, VoidViewSet
 from usage.views import UsageViewSet
 from webhooks.views import ReplayViewSet, StripeWebhookViewSet
@@ -38,6 +40,8 @@ handler403 = "config.fallbacks.forbidden"
 handler404 = "config.fallbacks.not_found"
 handler500 = "config.fallbacks.server_error"
 
+_ADMIN, _ADMIN_APP, _ADMIN_NAMESPACE = admin.site.urls
+
 urlpatterns = [
     # The two hot routes first: the resolver walks this list.
     path("api/quota/check", QuotaViewSet.as_view({"post": "check"})),
@@ -46,6 +50,7 @@ urlpatterns = [
     path("api/v1/usage/series", LedgerViewSet.as_view({"get": "series"})),
     path("api/v1/usage/void", VoidViewSet.as_view({"post": "create"})),
     path("api/admin/quotas/reset", ResetViewSet.as_view({"post": "create"})),
+    path("api/quota/explain", ExplainViewSet.as_view({"get": "retrieve"})),
     path("api/me/entitlements", EntitlementViewSet.as_view({"get": "retrieve"})),
     path("api/signup", SignUpViewSet.as_view({"post": "create"})),
     path("api/plans", PlanViewSet.as_view({"get": "list"})),
@@ -93,7 +98,8 @@ urlpatterns = [
         admin.site.admin_view(organisation),
         name="organisation",
     ),
-    path("admin/", admin.site.urls),
+    # Pages of ours under the admin's own names, before its last pattern, which takes all.
+    path("admin/", ([*explain_page.urlpatterns, *_ADMIN], _ADMIN_APP, _ADMIN_NAMESPACE)),
     path("", RedirectView.as_view(url="/admin/")),
     re_path(r"^api(?:/.*)?$", not_found, kwargs={"exception": None}),
 ]

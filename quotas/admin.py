@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from dateutil.relativedelta import relativedelta
 from django.contrib import admin
 from django.db.models import F, QuerySet
 from django.db.models.functions import Greatest
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from config.contract import clock
@@ -266,6 +269,7 @@ class DeniedRequestAdmin(DeniedAdmin):
         "at",
         "organization",
         "denial_page",
+        "explained",
         units("value"),
         "door",
         "decided_by",
@@ -275,7 +279,13 @@ class DeniedRequestAdmin(DeniedAdmin):
     )
     list_select_related = ("denial",)
     found_by = "pk"
-    extra_fields = ("organization", *OrgAdmin.extra_fields)
+    extra_fields = ("organization", "explained", *OrgAdmin.extra_fields)
+
+    @admin.display(description="explained")
+    def explained(self, obj: DeniedRequest) -> SafeString:
+        """Why it was denied."""
+        url = f"{reverse('admin:explain')}?id={quote(obj.request_id or obj.use_id)}"
+        return format_html('<a class="text-link" href="{}">Why?</a>', url)
 
     @admin.display(description="denial")
     def denial_page(self, obj: DeniedRequest) -> SafeString:

@@ -2,8 +2,8 @@
 
 An answer must not be slower because it is a no, and a client that is told no asks
 again at once. So a denial costs its request a look into a dict; the rows are written
-once a second, many denials at a time, and once more as the process ends. A process
-that is killed loses the second; the log line of each denial has the same numbers.
+every `DENIAL_FLUSH` seconds, many denials at a time, and once more as the process ends.
+A process that is killed loses those; the log line of each denial has the same numbers.
 """
 
 import os

@@ -126,7 +126,7 @@ def has_access(entitlement: Entitlement, at: datetime) -> bool:
     Trialing until the trial ends and the grace after it, active, past due within
     its grace. Every other status is not.
     """
-    ends = _access_ends(entitlement)
+    ends = access_ends(entitlement)
     if ends is None:
         return entitlement.status == Status.ACTIVE
     return at < ends
@@ -134,7 +134,7 @@ def has_access(entitlement: Entitlement, at: datetime) -> bool:
 
 def next_change(entitlement: Entitlement, at: datetime) -> datetime:
     """Return the first instant after `at` when time alone changes status or limit."""
-    instants = [entitlement.scheduled_at, _access_ends(entitlement)]
+    instants = [entitlement.scheduled_at, access_ends(entitlement)]
     later = [instant for instant in instants if instant is not None and instant > at]
     return min(later, default=at + FAR)
 
@@ -155,8 +155,8 @@ def valid_until(
     return min(next_change(entitlement, at), max(period_end, at))
 
 
-def _access_ends(entitlement: Entitlement) -> datetime | None:
-    """The instant at which access ends by itself; None where time alone does not end it."""
+def access_ends(entitlement: Entitlement) -> datetime | None:
+    """Return when access ends by itself; None where time alone does not end it, or none is."""
     ends = []
     if entitlement.status == Status.TRIALING and entitlement.trial_ends_at:
         ends.append(entitlement.trial_ends_at + settings.TRIAL_GRACE)

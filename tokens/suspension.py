@@ -6,7 +6,7 @@ from django.db import transaction
 
 from config.contract.errors import NotFound
 from tokens import access
-from tokens.models import OrgAccess
+from tokens.models import AuditEntry, OrgAccess
 from tokens.services import audit
 
 
@@ -18,6 +18,21 @@ def suspend(*, org_id: str, reason: str, who: str, now: datetime) -> None:
 def restore(*, org_id: str, reason: str, who: str, now: datetime) -> None:
     """Take a suspension back. Raises NotFound."""
     _set(org_id, at=None, reason=reason, what="restored", who=who, now=now)
+
+
+def suspended_at(*, org_id: str, at: datetime) -> tuple[datetime, str, str] | None:
+    """Return since when, why and by whom an organisation was suspended at `at` (real time).
+
+    None where it was not. The audit trail says it, also of suspensions long taken back.
+    """
+    newest = (
+        AuditEntry.objects.filter(org_id=org_id, what__in=("suspended", "restored"), at__lte=at)
+        .order_by("-at", "-pk")
+        .first()
+    )
+    if newest is None or newest.what == "restored":
+        return None
+    return newest.at, str(newest.detail.get("reason") or ""), newest.who
 
 
 def _set(

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.text import capfirst
 
 from config.backoffice.acts.registry import acts_open_to
+from config.backoffice.explain import page as explain_page
 from config.contract.admin import plural
 from config.contract.history_admin import HistoryAdmin
 
@@ -70,15 +71,19 @@ PAGES: dict[str, dict[str, str]] = {
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the headings with the pages that this member of staff may see."""
-    groups = []
+    groups: list[dict[str, Any]] = []
+    first = []
+    if request.user.has_perm(explain_page.PERMISSION):
+        first.append({"title": "Explain", "icon": "help", "link": explain_page.address()})
+    if acts_open_to(request.user):
+        first.append({"title": "Acts", "icon": "bolt", "link": reverse("acts")})
+    if first:
+        groups.append({"items": first})
     for heading, pages in {**PAGES, "History": _histories()}.items():
         items = [_item(label, icon) for label, icon in pages.items() if _may_see(request, label)]
         if items:
             groups.append({"title": heading, "separator": True, "items": items})
     groups.append({"separator": True, "items": [_API]})
-    if acts_open_to(request.user):
-        acts = {"title": "Acts", "icon": "bolt", "link": reverse("acts")}
-        groups.insert(0, {"items": [acts]})
     return groups
 
 

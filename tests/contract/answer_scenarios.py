@@ -20,6 +20,8 @@ from tests.webhooks.cast import an_event, encoded, send, signature
 from tokens import operators, scopes, secrets
 from tokens.services import issue_code
 
+_CORRELATED = {"x-correlation-id": "corr-1"}
+
 
 def check(route: Route, sandbox: Control) -> Answers:
     """POST /api/quota/check."""
@@ -121,6 +123,28 @@ def entitlements(route: Route, sandbox: Control) -> Answers:
     nothing = make_org()
     Entitlement.objects.filter(org_id=nothing.id).delete()
     yield "nothing granted", nothing.get(f"/{route.path}")
+
+
+def explained(route: Route, sandbox: Control) -> Answers:
+    """GET /api/quota/explain."""
+    org, path = make_org(included=10), f"/{route.path}"
+    yield "allowed", org.get(f"{path}?metric=api_call")
+    org.use(10, request_id="use-1")
+    yield "spent", org.get(f"{path}?metric=api_call")
+    org.post("/api/quota/check", {"orgId": org.id, "metric": "api_call"}, **_CORRELATED)
+    yield "denied", org.get(f"{path}?correlationId=corr-1")
+    yield "counted", org.get(f"{path}?requestId=use-1")
+    yield "before it was", org.get(f"{path}?metric=api_call&at=2020-01-01T00:00:00Z")
+    yield "unknown id", org.get(f"{path}?correlationId=unknown")
+    yield "no metric", org.get(path)
+    later = ScheduledChange(
+        "starter", {"api_call": Allowance(1, "block")}, clock.now() + timedelta(days=1)
+    )
+    changing = make_org(plan="pro", status="trialing", scheduled=later)
+    yield "changing", changing.get(f"{path}?metric=api_call")
+    staff = {"Authorization": f"Bearer {staff_token()}"}
+    yield "to staff", org.client.get(f"{path}?correlationId=corr-1", headers=staff)
+    yield "of nobody", org.client.get(f"{path}?metric=api_call", headers=staff)
 
 
 def activate(route: Route, sandbox: Control) -> Answers:
@@ -243,6 +267,7 @@ ANSWERS: Mapping[str, Scenario] = {
     "POST api/admin/quotas/reset": reset,
     "POST api/admin/webhooks/replay": replay,
     "POST api/webhooks/stripe": webhook,
+    "GET api/quota/explain": explained,
     "GET api/me/entitlements": entitlements,
     "POST api/tokens/activate": activate,
     "POST api/tokens/refresh": refresh,

@@ -114,6 +114,9 @@ CALLS: Mapping[str, Call] = {
     ),
     # Signed by Stripe over its raw bytes: its body is no business of these suites.
     "POST api/webhooks/stripe": Call(),
+    "GET api/quota/explain": Call(
+        path=lambda org_id: f"api/quota/explain?metric=api_call&orgId={quote(org_id)}"
+    ),
     "GET api/me/entitlements": Call(),
     "POST api/signup": Call(
         body=lambda org: {"orgName": "Acme", "email": "owner@acme.example", "checkout": False},

@@ -25,6 +25,7 @@ ASKED = {
     "POST api/v1/usage/batch": {WRITE},
     "GET api/v1/usage": {READ},
     "GET api/v1/usage/series": {READ},
+    "GET api/quota/explain": {READ},
     "GET api/me/entitlements": {READ},
     "POST api/plans/preview": {BILLING_READ},
     "POST api/plans/upgrade": {BILLING_WRITE},

@@ -54,6 +54,8 @@ MATRIX: Mapping[str, str] = {
     "POST api/admin/webhooks/replay": "401 401 401 401 403 in  in  in",
     "POST api/admin/token": BY_SECRET,
     "POST api/webhooks/stripe": UNSIGNED,
+    # Staff by session or staff token, of any organisation.
+    "GET api/quota/explain": "401 in  in  in  in  in  in  in",
     "GET api/me/entitlements": USE,
     "POST api/signup": ANYBODY,
     "GET api/plans": ANYBODY,

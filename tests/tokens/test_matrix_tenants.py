@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from config.contract import clock
+from quotas.denial_book import book
 from tests.billing.owners import Owner, new_owner
 from tests.contract.routes import FOR_OPERATORS, ROUTES, WITH_TOKEN, client
 from tests.contract.state import digest
@@ -27,7 +28,7 @@ Attempt = Callable[[Owner, Owner], Any]
 
 #: Parameters and fields of bodies that name nothing that could be anybody's.
 PLAIN = frozenset(
-    ("at", "by", "correlationId", "domain", "emails", "expectedAmount", "from", "limit", "metric")
+    ("at", "by", "domain", "emails", "expectedAmount", "from", "limit", "metric")
     + ("newPlanCode", "occurredAt", "periodKey", "planCode", "proration", "prorationDate")
     + ("reason", "returnUrl", "scopes", "soft", "thresholds", "to", "url", "value")
 )
@@ -87,12 +88,27 @@ def _their_event_again(owner: Owner, stranger: Owner) -> Any:
     return owner.use(4321, request_id="theirs-0")
 
 
+def _their_use_explained(owner: Owner, stranger: Owner) -> Any:
+    return owner.get("/api/quota/explain?requestId=theirs-0")
+
+
+def _their_denial_explained(owner: Owner, stranger: Owner) -> Any:
+    return owner.get("/api/quota/explain?correlationId=theirs-2")
+
+
+def _their_quota_explained(owner: Owner, stranger: Owner) -> Any:
+    return owner.get(f"/api/quota/explain?metric=api_call&orgId={stranger.id}")
+
+
 #: Route and parameter → how another organisation's thing is named, and the answer:
 #: a refusal, or 200 with the caller's own things alone.
 TRIED: dict[tuple[str, str], tuple[Attempt, set[int]]] = {
     ("GET api/invoices", "cursor"): (_their_invoice, {400, 404}),
     ("GET api/v1/usage", "cursor"): (_their_cursor, {200, 400, 404}),
     ("GET api/v1/usage", "requestId"): (_their_event, {200}),
+    ("GET api/quota/explain", "requestId"): (_their_use_explained, {404}),
+    ("GET api/quota/explain", "correlationId"): (_their_denial_explained, {404}),
+    ("GET api/quota/explain", "orgId"): (_their_quota_explained, {403}),
     ("DELETE api/tokens/<str:family_id>", "family_id"): (_their_family, {404}),
     ("DELETE api/plans/downgrade", "orgId"): (_their_downgrade, {403}),
     ("POST api/v1/usage/batch", "events"): (_their_event_in_a_batch, {200}),
@@ -123,10 +139,14 @@ def fields() -> set[tuple[str, str]]:
 
 @pytest.fixture
 def stranger(sandbox: object) -> Owner:
-    """An organisation with use, an invoice and an installation of its own."""
+    """An organisation with use, a denial, an invoice and an installation of its own."""
     made = new_owner("Stranger")
     for number in range(2):
         made.use(4321, request_id=f"theirs-{number}")
+    body = {"orgId": made.id, "metric": "api_call", "value": 10**9}
+    denied = made.post("/api/quota/check", body, **{"x-correlation-id": "theirs-2"})
+    assert denied.status_code == 429
+    book.flush()
     tokens_for(made.id, scopes.INSTALLATION)
     return made
 

@@ -1,0 +1,1 @@
+"""Why something was allowed or denied, for whoever was told so."""
