@@ -1,12 +1,13 @@
 """Choosing which percentages of a limit an organisation hears of (quotas.crossings)."""
 
+from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
 from django.db import transaction
 
 from config.contract.errors import NotFound, ValidationFailed
-from quotas.crossings import DEFAULT_PERCENTS, ThresholdChoice
+from quotas.crossings import DEFAULT_PERCENTS, ThresholdChoice, ThresholdCrossed
 from quotas.models import Entitlement, UsageCounter
 
 
@@ -41,3 +42,30 @@ def choose(*, org_id: str, percents: Collection[int], now: datetime) -> list[int
         # Whatever is written there, the trigger computes it anew.
         UsageCounter.objects.filter(pk__in=keys).update(next_threshold_at=None)
     return ordered
+
+
+def expected(counters: Collection[UsageCounter]) -> dict[int, int | None]:
+    """Return what each counter's `next_threshold_at` has to be, by its primary key.
+
+    The trigger's rule said again, to hold the trigger against.
+    """
+    orgs = {one.org_id for one in counters}
+    choices = dict(
+        ThresholdChoice.objects.filter(org_id__in=orgs).values_list("org_id", "percents")
+    )
+    crossed = defaultdict(set)
+    for row in ThresholdCrossed.objects.filter(
+        org_id__in=orgs, period_start__in={one.period_start for one in counters}
+    ):
+        crossed[row.org_id, row.metric, row.period_start].add((row.units_limit, row.percent))
+    found: dict[int, int | None] = {}
+    for one in counters:
+        told = crossed[one.org_id, one.metric, one.period_start]
+        ahead = [
+            at
+            for percent in choices.get(one.org_id, DEFAULT_PERCENTS)
+            if (at := -(-one.limit * percent // 100)) > one.used
+            and (one.limit, percent) not in told
+        ]
+        found[one.pk] = min(ahead, default=None)
+    return found

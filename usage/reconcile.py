@@ -13,12 +13,14 @@ from django.db import connection, transaction
 from django.db.models import F, Q, Sum
 
 from config.contract.clients import clients
-from quotas import counters, rules, snapshots
+from quotas import counters, rules, snapshots, thresholds
 from quotas.adjustments import adjusted_units
 from quotas.models import Adjustment, CounterRepair, Entitlement, Forgiveness, UsageCounter
 from usage.models import UsageEvent, UsageVoid
 
 _PAGE = 500
+#: Columns that rows prove, whatever else is wrong.
+_PROVABLE = frozenset(("counted", "forgiven", "adjusted", "next_threshold_at"))
 Key = tuple[str, str, datetime]
 
 
@@ -75,7 +77,7 @@ def reconcile(
     for page in _pages(org_ids):
         found = _page(page, now=now)
         for drift in found.drifts:
-            if repair_as is not None and drift.what in ("counted", "forgiven", "adjusted"):
+            if repair_as is not None and drift.what in _PROVABLE:
                 done.repaired += _repair(drift, who=repair_as, now=now)
         done.organisations += len(page)
         done.counters += found.counters
@@ -126,11 +128,17 @@ def _page(org_ids: list[str], *, now: datetime) -> Reconciled:
         held = list(UsageCounter.objects.filter(org_id__in=org_ids).order_by("org_id", "pk"))
         entitlements = {one.org_id: one for one in Entitlement.objects.filter(org_id__in=org_ids)}
         rows = _rows(org_ids, now=now)
+        armed = thresholds.expected([one for one in held if one.closed_at is None])
         epoch = snapshots.installation_epoch()
     known = set()
     for counter in held:
         known.add((counter.org_id, counter.metric, counter.period_start))
         done.drifts += _differences(counter, rows, entitlements.get(counter.org_id), now=now)
+        right = armed.get(counter.pk, counter.next_threshold_at)
+        if counter.next_threshold_at != right:
+            done.drifts.append(
+                _drift(counter, "next_threshold_at", counter.next_threshold_at, right)
+            )
     for key, (units, events, _) in rows.counted.items():
         done.events += events
         if key not in known:
@@ -239,12 +247,15 @@ def _repair(drift: Drift, *, who: str, now: datetime) -> bool:
         def total(rows: Any, column: str) -> int:
             return int(rows.filter(of_counter).aggregate(total=Sum(column))["total"] or 0)
 
-        right = {
+        right: dict[str, int | None] = {
             "counted": total(UsageEvent.objects, "value") - total(UsageVoid.objects, "value"),
             "forgiven": total(Forgiveness.objects, "units"),
             "adjusted": adjusted_units(counter, now=now)[0],
         }
-        before = {name: getattr(counter, name) for name in right}
+        before = {name: getattr(counter, name) for name in (*right, "next_threshold_at")}
+        for name, value in right.items():
+            setattr(counter, name, value)
+        right |= {"next_threshold_at": thresholds.expected([counter])[counter.pk]}
         if before == right:
             return False
         UsageCounter.objects.filter(pk=counter.pk).update(

@@ -1,6 +1,7 @@
 """Owners are told: by e-mail and by a signed webhook, at least once, under one id."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from django.core import mail
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
 
 from billing import tasks
 from billing.notifications import announcing, deliveries, posting, signing
@@ -265,6 +267,29 @@ def test_what_a_worker_notes_too_late_changes_nothing(org: Org, receiver: Receiv
     deliveries.note(slow, posting.Answered(status=500), now=clock.real_now())
 
     assert (webhook().state, webhook().answer) == (State.DONE, 204)
+
+
+def test_two_sweeps_at_once_send_each_once(receiver: Receiver) -> None:
+    orgs = [make_org() for _ in range(12)]
+    for org in orgs:
+        tell(org, receiver)
+        org.use(5_000)
+    tasks.announce_crossings()
+    start = threading.Barrier(2)
+
+    def sweep() -> None:
+        start.wait()
+        tasks.deliver_notifications()
+        connection.close()
+
+    sweepers = [threading.Thread(target=sweep) for _ in range(2)]
+    for one in sweepers:
+        one.start()
+    for one in sweepers:
+        one.join()
+
+    assert len(receiver.ids) == len(set(receiver.ids)) == 12
+    assert set(Delivery.objects.values_list("state", "attempts")) == {(State.DONE, 1)}
 
 
 def test_one_slow_organisation_does_not_take_all_places(receiver: Receiver) -> None:

@@ -94,6 +94,19 @@ def test_a_lost_event_a_lost_counter_and_a_lost_entitlement_are_found(
     assert found >= {(busy.id, "counted"), (stranger.id, "missing"), (busy.id, "entitlement")}
 
 
+def test_a_threshold_that_was_forgotten_is_found_and_repaired(busy: Org) -> None:
+    with superuser(str(connection.settings_dict["NAME"])) as admin:
+        admin.execute("SET session_replication_role = replica")
+        admin.execute("UPDATE quotas_usagecounter SET next_threshold_at = NULL")
+
+    code, report = run("--repair")
+
+    assert (code, {drift["what"] for drift in report["drifts"]}) == (1, {"next_threshold_at"})
+    assert report["repaired"] == 4
+    assert run()[0] == 0
+    assert UsageCounter.objects.get(org_id=busy.id, metric="api_call").next_threshold_at == 5_025
+
+
 def test_a_copy_that_says_something_else_at_the_same_version_is_found(busy: Org) -> None:
     counter = UsageCounter.objects.get(org_id=busy.id, metric="api_call")
     from config.contract.clients import clients
