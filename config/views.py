@@ -1,5 +1,6 @@
 """Health, metrics and the smoke test."""
 
+import os
 import time
 from typing import Any
 
@@ -8,7 +9,7 @@ import structlog
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from rest_framework.request import Request
 
@@ -20,6 +21,7 @@ from config.contract.context import context_of
 from config.contract.openapi import documented
 from config.contract.responses import JSON, success
 from config.contract.views import ContractViewSet, http
+from webhooks.gauges import InboxCollector
 
 logger = structlog.get_logger("metergate.smoke")
 _migrated = False
@@ -71,14 +73,15 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 def prometheus(request: HttpRequest) -> HttpResponse:
-    """What Prometheus scrapes, summed over all processes."""
-    import os
-
+    """What Prometheus scrapes: counts of all processes, and the state of the inbox."""
+    counted: CollectorRegistry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
-    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+        counted = CollectorRegistry()
+        MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+    looked_up = CollectorRegistry()
+    looked_up.register(InboxCollector())
+    body = generate_latest(counted) + generate_latest(looked_up)
+    return HttpResponse(body, content_type=CONTENT_TYPE_LATEST)
 
 
 def _is_migrated() -> bool:

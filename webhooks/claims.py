@@ -1,13 +1,18 @@
 """Claiming an object's events, and giving them back: done, waiting for another try, or parked."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from django.db import transaction
 
+from config.contract import metrics
 from webhooks.handlers import HANDLERS
 from webhooks.models import WebhookEvent
+
+logger = structlog.get_logger("metergate.webhooks")
 
 # One statement and one commit, since every event is claimed. Each failure is noted, so
 # an event that was tried so often, and of whose last try nothing is noted, kills workers.
@@ -88,9 +93,10 @@ def claim(*, now: datetime, pk: int | None = None) -> Claim | None:
         )
         if not rows:
             return None
-        leased = tuple(one for one in rows if one.state == State.PENDING)
+        leased, parked = _by_state(rows)
+        tell_of_parked(parked)
         if leased:
-            return Claim(leased[0].object_id, leased, now + LEASE)
+            return Claim(leased[0].object_id, tuple(leased), now + LEASE)
 
 
 def settle(events: list[WebhookEvent], *, org_id: str, now: datetime) -> None:
@@ -110,8 +116,10 @@ def settle(events: list[WebhookEvent], *, org_id: str, now: datetime) -> None:
         table.filter(pk__in=ignored).update(state=State.IGNORED, **settled)
 
 
-def give_back(claimed: Claim, *, error: str, now: datetime) -> list[WebhookEvent]:
-    """Let the events wait for another try, or park them; returns the parked ones.
+def give_back(
+    claimed: Claim, *, error: str, now: datetime
+) -> tuple[list[WebhookEvent], list[WebhookEvent]]:
+    """Let the events wait for another try, or park them; returns those and these.
 
     `error` is a name, never a text: texts can quote what a customer typed. `now`
     is real time.
@@ -126,7 +134,29 @@ def give_back(claimed: Claim, *, error: str, now: datetime) -> list[WebhookEvent
             else:
                 one.due_at = now + wait_after(one.attempts)
         WebhookEvent.objects.bulk_update(events, ["error", "lease_until", "state", "due_at"])
-    return [one for one in events if one.state == State.PARKED]
+    return _by_state(events)
+
+
+def tell_of_parked(parked: list[WebhookEvent]) -> None:
+    """Log an error for each: nothing happens to them any more until a person replays them."""
+    metrics.WEBHOOKS.labels("parked").inc(len(parked))
+    for one in parked:
+        logger.error(
+            "webhook_parked",
+            event_id=one.event_id,
+            type=one.type,
+            error=one.error,
+            tenant_id=one.org_id or None,
+        )
+
+
+def _by_state(
+    events: Iterable[WebhookEvent],
+) -> tuple[list[WebhookEvent], list[WebhookEvent]]:
+    return (
+        [one for one in events if one.state == State.PENDING],
+        [one for one in events if one.state == State.PARKED],
+    )
 
 
 def wait_after(attempts: int) -> timedelta:

@@ -7,6 +7,7 @@ import structlog
 from django.conf import settings
 
 from billing.stripe_gateway import verify_signature
+from config.contract import metrics
 from config.contract.doorbell import ring
 from config.contract.errors import ApiError
 from webhooks import events, inbox
@@ -43,9 +44,18 @@ def receive(
         raise SignatureInvalid
     arrival = events.from_bytes(body, now=now)
     pk = inbox.put(arrival, correlation_id=correlation_id, now=now, real_now=real_now)
+    metrics.WEBHOOKS.labels(_outcome(arrival, is_new=pk is not None)).inc()
     if arrival.refused:
         logger.error("webhook_refused", event_id=arrival.event_id, reason=arrival.refused)
     elif pk is not None and arrival.type in HANDLERS:
         # Autocommit: the row is there. A message nobody hears is made good by the sweeper.
         ring(process, pk)
     return Received(arrival.event_id, duplicate=pk is None)
+
+
+def _outcome(arrival: events.Arrival, *, is_new: bool) -> str:
+    if not is_new:
+        return "duplicate"
+    if arrival.refused:
+        return "refused"
+    return "received" if arrival.type in HANDLERS else "ignored"

@@ -11,9 +11,9 @@ in which the effects are there and the mark is not.
 import structlog
 from django.db import transaction
 
-from config.contract import clock
+from config.contract import clock, metrics
 from config.contract.errors import ApiError
-from webhooks.claims import Claim, claim, give_back, settle
+from webhooks.claims import Claim, claim, give_back, settle, tell_of_parked
 from webhooks.found import Found, Reader, merged
 from webhooks.handlers import HANDLERS
 from webhooks.models import WebhookEvent
@@ -68,6 +68,7 @@ def _write_down(claimed: Claim, found: Found) -> None:
             return
         org_id = found.apply(because=because_of(claimed.newest))
         settle(events, org_id=org_id, now=clock.now())
+    metrics.WEBHOOKS.labels("processed").inc(len(events))
     logger.info(
         "webhook_processed",
         object=claimed.object_id,
@@ -78,9 +79,9 @@ def _write_down(claimed: Claim, found: Found) -> None:
 
 def _fail(claimed: Claim, error: Exception) -> None:
     name = type(error).__name__
-    parked = give_back(claimed, error=name, now=clock.real_now())
+    retried, parked = give_back(claimed, error=name, now=clock.real_now())
+    metrics.WEBHOOKS.labels("retried").inc(len(retried))
     # What Stripe answered is logged by the gateway; anything else is a fault of ours.
     expected = isinstance(error, ApiError)
     logger.warning("webhook_failed", object=claimed.object_id, error=name, exc_info=not expected)
-    for one in parked:
-        logger.error("webhook_parked", event_id=one.event_id, type=one.type, error=name)
+    tell_of_parked(parked)

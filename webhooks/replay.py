@@ -78,9 +78,11 @@ def _queue(event_ids: Sequence[str]) -> list[tuple[WebhookEvent, bool]]:
         )
         queued = [(row, row.state == State.PENDING) for row in rows]
         for row, was_waiting in queued:
-            row.due_at = min(row.due_at, now)
             if was_waiting:
+                row.due_at = min(row.due_at, now)
                 continue
+            # Behind what is due already: a long replay holds nothing fresh up.
+            row.due_at = now
             row.state = State.PENDING
             row.attempts = 0
             row.error = ""

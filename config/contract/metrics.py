@@ -26,6 +26,11 @@ DELIVERIES = Counter(
     "Attempts to tell an owner.",
     ["channel", "outcome"],
 )
+WEBHOOKS = Counter(
+    "metergate_webhooks_total",
+    "Stripe's events: received, duplicate, ignored or refused; processed, retried or parked.",
+    ["outcome"],
+)
 ROLLOVER_FAILED = Counter(
     "metergate_rollover_failed_total", "Organisations that could not be rolled over."
 )
