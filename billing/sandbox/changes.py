@@ -63,6 +63,7 @@ def compute(store: Store, before: Obj, params: dict[str, Any]) -> Change:
     prorations: list[Obj] = []
     if behavior != "none" and before["status"] not in {"trialing", "paused"}:
         prorations = _prorations(store, before, after, at, whole=reset or new_trial)
+    lines.remember(after, [*prorations, *charges])
     _set_cancellation(store, before, after, params)
     return Change(
         after=after,

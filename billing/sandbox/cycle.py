@@ -82,7 +82,9 @@ def _renew(store: Store, subscription: Obj) -> None:
     items.set_period(
         subscription, end, next_boundary(subscription["billing_cycle_anchor"], recurring, end)
     )
-    charged += lines.for_period(store, subscription)
+    period_lines = lines.for_period(store, subscription)
+    lines.remember(subscription, period_lines)
+    charged += period_lines
     invoice = invoices.draft(
         store, subscription, charged, reason="subscription_cycle", period=(start, end)
     )

@@ -1,10 +1,11 @@
 """Invoice lines: whole periods, metered use, and prorations of a changed item."""
 
 from decimal import Decimal
+from math import floor
 
 from billing.sandbox import pricing
 from billing.sandbox.periods import in_words
-from billing.sandbox.shapes import Obj, new
+from billing.sandbox.shapes import Obj, new, notes
 from billing.sandbox.store import Store
 
 
@@ -117,6 +118,25 @@ def metered(store: Store, meter: Obj, customer: str, start: int, end: int) -> in
     return found[-1] if formula["formula"] == "last" and found else sum(found)
 
 
+def remember(subscription: Obj, made: list[Obj]) -> None:
+    """Note what was debited for each item: in flexible mode a credit counts from that."""
+    debited = notes(subscription).setdefault("debited", {})
+    for line in made:
+        details = line["parent"]["subscription_item_details"]
+        if line["amount"] >= 0 and details is not None:
+            debited[details["subscription_item"]] = {**line["period"], "amount": line["amount"]}
+
+
+def _credit(subscription: Obj, item: Obj, at: int) -> int:
+    """Return what is given back of an item from `at` on: the unused part of what was debited."""
+    end: int = item["current_period_end"]
+    debited = notes(subscription).get("debited", {}).get(item["id"])
+    if debited is None or debited["end"] != end:
+        part = pricing.remaining(item["current_period_start"], end, at)
+        return pricing.credit(item["price"], item["quantity"], part)
+    return floor(-pricing.remaining(debited["start"], end, at) * debited["amount"])
+
+
 def prorated(
     store: Store, subscription: Obj, old: Obj | None, changed: Obj | None, *, at: int
 ) -> list[Obj]:
@@ -140,7 +160,7 @@ def prorated(
                 subscription=subscription["id"],
                 item=item,
                 amount=(
-                    pricing.credit(price, quantity, part)
+                    _credit(subscription, item, at)
                     if sign < 0
                     else pricing.debit(price, quantity, part)
                 ),

@@ -58,10 +58,12 @@ def start(store: Store, params: dict[str, Any]) -> Obj:
     subscription = drafted(store, params)
     customer = store.customer(params["customer"])
     trial = subscription["status"] == "trialing"
+    period_lines = lines.for_period(store, subscription, trial=trial)
+    lines.remember(subscription, period_lines)
     invoice = invoices.draft(
         store,
         subscription,
-        lines.for_period(store, subscription, trial=trial),
+        period_lines,
         reason="subscription_create",
         period=(store.at, store.at),
     )

@@ -92,6 +92,7 @@ def _hold(store: Store, before: Obj, change: changes.Change, invoice: Obj) -> No
     before["latest_invoice"] = invoice["id"]
     notes(before)["pending"] = {
         "after": {name: value for name, value in change.after.items() if name != "_"},
+        "debited": notes(change.after).get("debited", {}),
         "invoice": invoice["id"],
         "expires_at": expires,
     }
@@ -116,6 +117,7 @@ def resume(store: Store, params: dict[str, Any], ids: dict[str, str]) -> Obj:
         ]
     elif anchor != "now":
         invoice_lines = []
+    lines.remember(subscription, invoice_lines)
     invoice = invoices.draft(
         store,
         subscription,
@@ -162,6 +164,7 @@ def paid(store: Store, subscription: Obj, invoice: Obj) -> None:
     pending = own.get("pending")
     if pending and pending["invoice"] == invoice["id"]:
         kept = {name: value for name, value in own.items() if name != "pending"}
+        kept["debited"] = pending["debited"]
         subscription = {
             **pending["after"],
             "latest_invoice": invoice["id"],
