@@ -134,7 +134,8 @@ def _credit(subscription: Obj, item: Obj, at: int) -> int:
     if debited is None or debited["end"] != end:
         part = pricing.remaining(item["current_period_start"], end, at)
         return pricing.credit(item["price"], item["quantity"], part)
-    return floor(-pricing.remaining(debited["start"], end, at) * debited["amount"])
+    part, amount = pricing.remaining(debited["start"], end, at), int(debited["amount"])
+    return floor(-part * amount)
 
 
 def prorated(
