@@ -27,7 +27,7 @@ class Bar:
     top: float
     height: float
     today: bool
-    #: Written under the bar; not every day has room for it.
+    #: Written under the bar; not every day has room for it, the last ones have none.
     label: str
 
 
@@ -41,6 +41,11 @@ class Chart:
     ticks: list[str]
     #: Where the line stands at which the quota would last the period exactly.
     even: float | None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return not any(bar.used for bar in self.bars)
 
     @property
     def past(self) -> list[Bar]:
@@ -69,7 +74,7 @@ def chart_of(
                 top=round(_HEIGHT - height, 2),
                 height=round(height, 2),
                 today=one == today,
-                label=str(one.day) if n % 7 == 0 else "",
+                label=str(one.day) if n % 7 == 0 and n < len(days) - 2 else "",
             )
         )
     even = None

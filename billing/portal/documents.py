@@ -15,7 +15,7 @@ MOST_INVOICES = 12
 #: How an invoice is called, and in which colour. Drafts and voided ones are no concern.
 _SHOWN = {
     "paid": ("Paid", "good"),
-    "open": ("To be paid", "warn"),
+    "open": ("Due", "warn"),
     "uncollectible": ("Unpaid", "bad"),
 }
 
@@ -36,6 +36,7 @@ class InvoiceRow:
     amount: str
     status: str
     tone: str
+    payable: bool
     url: str
 
 
@@ -61,6 +62,7 @@ def invoices(org_id: str) -> list[InvoiceRow]:
             amount=money(one.total, one.currency),
             status=_SHOWN[one.status][0],
             tone=_SHOWN[one.status][1],
+            payable=one.status != "paid",
             url=one.hosted_invoice_url,
         )
         for one in rows

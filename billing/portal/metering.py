@@ -16,11 +16,16 @@ _MOST_DAYS = 31
 _DAY = timedelta(days=1)
 #: From so many percent on a gauge says that it fills up.
 _NEARLY = 80
+_URGENCY = {"spent": "bad", "runs_out": "warn"}
+DENIED = "Requests are denied while there is no running plan."
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One metric. `percent` is 0 to 100; `over` are units past what is included."""
+    """One metric. `percent` is 0 to 100; `over` are units past what is included.
+
+    `tone` is of the gauge, `urgency` of the forecast: good, warn or bad.
+    """
 
     code: str
     name: str
@@ -31,7 +36,8 @@ class Card:
     percent: int
     tone: str
     forecast: str
-    alarming: bool
+    urgency: str
+    denied: bool
     chart: Chart
 
 
@@ -66,6 +72,7 @@ def _card(current: CurrentEntitlement, use: MetricUse, *, now: datetime) -> Card
         now=now,
         resets_at=period.end,
     )
+    denied = not rules.has_access(entitlement, now)
     share = 100 if use.included == 0 else min(100, use.used * 100 // use.included)
     return Card(
         code=use.metric,
@@ -76,8 +83,11 @@ def _card(current: CurrentEntitlement, use: MetricUse, *, now: datetime) -> Card
         over=max(0, use.used - use.included),
         percent=share,
         tone=_tone(share, charged=charged),
-        forecast=_said(current, found, charged=charged, now=now),
-        alarming=found.kind in ("spent", "runs_out") and not charged,
+        forecast=DENIED
+        if denied
+        else forecast.sentence(found, resets_at=period.end, charged=charged),
+        urgency="good" if denied or charged else _URGENCY.get(found.kind, "good"),
+        denied=denied,
         chart=chart_of(
             used_on,
             first=first.date(),
@@ -86,14 +96,6 @@ def _card(current: CurrentEntitlement, use: MetricUse, *, now: datetime) -> Card
             a_day=_a_day(use.included, period.start, period.end),
         ),
     )
-
-
-def _said(
-    current: CurrentEntitlement, found: forecast.Forecast, *, charged: bool, now: datetime
-) -> str:
-    if not rules.has_access(current.entitlement, now):
-        return "Requests are denied while there is no running plan."
-    return forecast.sentence(found, resets_at=current.period.end, charged=charged)
 
 
 def _tone(share: int, *, charged: bool) -> str:

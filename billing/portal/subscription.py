@@ -70,7 +70,7 @@ def overview(current: CurrentEntitlement, *, now: datetime) -> Overview:
     return Overview(
         organization=organization.name,
         name=held.name if held else current.plan_code,
-        price=_price(held) if held else "",
+        price=_price(held) if held and (label, tone) != _ENDED else "",
         label=label,
         tone=tone,
         sentences=list(_sentences(entitlement, mirror, held, plans, now=now)),

@@ -49,6 +49,11 @@ def day(at: datetime) -> str:
     return f"{at.day}{_NBSP}{at:%B} {at.year}"
 
 
+def short_day(at: datetime) -> str:
+    """Write a day where there is little room: `22 Nov 2026`."""
+    return f"{at.day}{_NBSP}{at:%b}{_NBSP}{at.year}"
+
+
 def weekday(at: datetime) -> str:
     """Write a day that is near: `Thursday 26 November`."""
     return f"{at:%A} {at.day}{_NBSP}{at:%B}"

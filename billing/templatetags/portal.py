@@ -7,3 +7,4 @@ from billing.portal import text
 register = template.Library()
 register.filter("units", text.units)
 register.filter("day", text.day)
+register.filter("short_day", text.short_day)

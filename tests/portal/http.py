@@ -5,11 +5,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, Request, Response
 
+from billing.models import InvoiceRef
 from config.contract import clock
 from tests.portal.cast import used_before
 from tests.support.live import Live
@@ -44,6 +46,19 @@ class LiveOwner:
         self.call("/api/v1/usage", metric=metric, value=1, occurredAt=at, request_id=f"r-{metric}")
         used_before(self.id, metric, each_day, now=now)
 
+    def bill(self, *invoices: tuple[int, str]) -> None:
+        """Let Stripe have told of invoices, newest first, a month apart."""
+        for number, (total, status) in enumerate(invoices):
+            InvoiceRef.objects.create(
+                stripe_invoice_id=f"in_{number}",
+                org_id=self.id,
+                status=status,
+                total=total,
+                currency="usd",
+                hosted_invoice_url=f"{self.live.base}/portal/x",
+                created_at=clock.now() - timedelta(days=30 * number),
+            )
+
 
 def call(live: Live, path: str, body: dict[str, Any], *, token: str = "") -> Any:
     """POST JSON to the running product; return the data of its answer."""
@@ -64,6 +79,7 @@ def new_live_owner(live: Live) -> LiveOwner:
     owner = LiveOwner(live, made["orgId"], tokens["accessToken"])
     owner.use("api_call", CALLS)
     owner.use("compute_ms", MILLISECONDS)
+    owner.bill((9900, "open"), (123456, "paid"), (1900, "paid"))
     return owner
 
 

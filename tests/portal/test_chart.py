@@ -21,7 +21,7 @@ def test_a_month_has_a_place_for_each_day_and_a_bar_for_those_with_use() -> None
     assert chart.bars[0].height == 25
     assert chart.bars[21].height == 100
     assert chart.ticks == ["400", "200", "0"]
-    assert [bar.label for bar in chart.bars if bar.label] == ["1", "8", "15", "22", "29"]
+    assert [bar.label for bar in chart.bars if bar.label] == ["1", "8", "15", "22"]
 
 
 def test_the_table_beside_it_has_the_days_that_have_begun_newest_first() -> None:

@@ -13,7 +13,6 @@ TEXT = [
     *product(("on-accent",), ("accent", "accent-hover")),
     *product(("on-danger",), ("danger", "danger-hover")),
     *((f"{tone}-text", f"{tone}-back") for tone in ("good", "warn", "bad", "info")),
-    ("warn-text", "card"),
     ("good-text", "card"),
 ]
 #: What has to be seen to understand: 3 to 1 (1.4.11). A gauge is told from its track, too.
