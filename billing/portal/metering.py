@@ -1,15 +1,18 @@
 """What the page says of each metric: how much is used, how long it lasts, day by day."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import TypedDict
 
 from billing.portal import forecast
 from billing.portal.chart import Chart, chart_of
 from billing.portal.text import metric_name
 from quotas import rules
 from quotas.models import Overage
+from quotas.periods import Period
 from quotas.queries import CurrentEntitlement, MetricUse
-from usage.queries import series
+from usage.daily import use_by_day
 
 #: More days than this are too thin to see; a longer period shows its last ones.
 _MOST_DAYS = 31
@@ -41,71 +44,90 @@ class Card:
     chart: Chart
 
 
+class _Outlook(TypedDict):
+    forecast: str
+    urgency: str
+    denied: bool
+
+
 def cards(current: CurrentEntitlement, *, now: datetime) -> list[Card]:
-    """Return a card for each metric the plan or its use names. One query each."""
-    return [_card(current, one, now=now) for one in current.metrics.values()]
-
-
-def _card(current: CurrentEntitlement, use: MetricUse, *, now: datetime) -> Card:
-    entitlement, period = current.entitlement, current.period
-    today = _midnight(now)
-    since = max(today - forecast.WINDOW_DAYS * _DAY, entitlement.started_at)
-    first = max(_midnight(period.start), today - (_MOST_DAYS - 1) * _DAY)
-    if period.end - first <= _MOST_DAYS * _DAY:
-        last = period.end - timedelta(microseconds=1)
-    else:
-        last = min(first + (_MOST_DAYS - 1) * _DAY, period.end)
-    points = series(
-        org_id=entitlement.org_id,
-        metric=use.metric,
-        start=min(first, _midnight(since)),
-        end=max(now, today + timedelta(seconds=1)),
-        by="day",
+    """Return a card for each metric that the plan or the organisation's use names."""
+    first, last = _days(current.period, today=now.date())
+    since = max(_midnight(now) - forecast.WINDOW_DAYS * _DAY, current.entitlement.started_at)
+    used = use_by_day(
+        org_id=current.entitlement.org_id,
+        metrics=list(current.metrics),
+        first=min(first, since.date()),
+        last=now.date(),
     )
-    used_on = {point.at.date(): point.used for point in points}
-    charged = use.overage == Overage.ALLOW
+    return [
+        Card(
+            code=one.metric,
+            name=metric_name(one.metric),
+            included=one.included,
+            used=one.used,
+            remaining=one.remaining,
+            over=max(0, one.used - one.included),
+            percent=_share(one),
+            tone=_tone(one),
+            chart=chart_of(
+                used[one.metric],
+                first=first,
+                last=last,
+                today=now.date(),
+                a_day=one.included / (current.period.seconds / _DAY.total_seconds()),
+            ),
+            **_outlook(current, one, used[one.metric], since=since, now=now),
+        )
+        for one in current.metrics.values()
+    ]
+
+
+def _outlook(
+    current: CurrentEntitlement,
+    use: MetricUse,
+    used_on: Mapping[date, int],
+    *,
+    since: datetime,
+    now: datetime,
+) -> _Outlook:
+    if not rules.has_access(current.entitlement, now):
+        return {"forecast": DENIED, "urgency": "good", "denied": True}
+    resets_at, charged = current.period.end, use.overage == Overage.ALLOW
     found = forecast.forecast(
         included=use.included,
         used=use.used,
-        recent=sum(used for on, used in used_on.items() if on >= since.date()),
+        recent=sum(used for day, used in used_on.items() if day >= since.date()),
         since=since,
         now=now,
-        resets_at=period.end,
+        resets_at=resets_at,
     )
-    denied = not rules.has_access(entitlement, now)
-    share = 100 if use.included == 0 else min(100, use.used * 100 // use.included)
-    return Card(
-        code=use.metric,
-        name=metric_name(use.metric),
-        included=use.included,
-        used=use.used,
-        remaining=use.remaining,
-        over=max(0, use.used - use.included),
-        percent=share,
-        tone=_tone(share, charged=charged),
-        forecast=DENIED
-        if denied
-        else forecast.sentence(found, resets_at=period.end, charged=charged),
-        urgency="good" if denied or charged else _URGENCY.get(found.kind, "good"),
-        denied=denied,
-        chart=chart_of(
-            used_on,
-            first=first.date(),
-            last=last.date(),
-            today=today.date(),
-            a_day=_a_day(use.included, period.start, period.end),
-        ),
-    )
+    return {
+        "forecast": forecast.sentence(found, resets_at=resets_at, charged=charged),
+        "urgency": "good" if charged else _URGENCY.get(found.kind, "good"),
+        "denied": False,
+    }
 
 
-def _tone(share: int, *, charged: bool) -> str:
+def _days(period: Period, *, today: date) -> tuple[date, date]:
+    """Return the days to draw: the whole period, or of a longer one those up to today."""
+    first = period.start.date()
+    last = (period.end - timedelta(microseconds=1)).date()
+    if last - first < _MOST_DAYS * _DAY:
+        return first, last
+    first = max(first, today - (_MOST_DAYS - 1) * _DAY)
+    return first, min(last, first + (_MOST_DAYS - 1) * _DAY)
+
+
+def _share(use: MetricUse) -> int:
+    return 100 if use.included == 0 else min(100, use.used * 100 // use.included)
+
+
+def _tone(use: MetricUse) -> str:
+    share = _share(use)
     if share >= 100:
-        return "warn" if charged else "bad"
+        return "warn" if use.overage == Overage.ALLOW else "bad"
     return "warn" if share >= _NEARLY else "good"
-
-
-def _a_day(included: int, start: datetime, end: datetime) -> float:
-    return included / ((end - start) / _DAY)
 
 
 def _midnight(at: datetime) -> datetime:
