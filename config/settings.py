@@ -7,6 +7,7 @@ secret is named. `APP_ENV=embedded` is what `./dev` sets.
 
 import os
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -436,8 +437,16 @@ THROTTLE_HOT = env.str("THROTTLE_HOT", default="" if EMBEDDED else "500/second")
 
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
+    "config.backoffice.second_factor.login.PasswordAndCode",
 ]
+#: A second factor for who wants one: there where the extra `mfa` is installed.
+_MFA_INSTALLED = find_spec("django_otp") is not None
+STAFF_MFA = env.bool("STAFF_MFA", default=_MFA_INSTALLED)
+if STAFF_MFA and not _MFA_INSTALLED:
+    raise ImproperlyConfigured("STAFF_MFA needs the extra: pip install -r requirements/mfa.txt")
+if STAFF_MFA:
+    INSTALLED_APPS[-1:-1] = ["django_otp", "django_otp.plugins.otp_totp"]
+OTP_TOTP_ISSUER = "Metergate"
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -522,6 +531,8 @@ UNFOLD = {
     ],
     "SITE_URL": None,
     "STYLES": ["config.backoffice.assets.stylesheet"],
+    "LOGIN": {"form": "config.backoffice.second_factor.login.LogInForm" if STAFF_MFA else None},
+    "ACCOUNT": {"navigation": "config.backoffice.navigation.account"},
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "config.backoffice.dashboard.page.dashboard",
     "SIDEBAR": {

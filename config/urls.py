@@ -17,6 +17,7 @@ from config.apidocs import SwaggerView
 from config.backoffice.explain import page as explain_page
 from config.backoffice.organisation.page import organisation
 from config.backoffice.search import search
+from config.backoffice.second_factor import views as second_factor
 from config.fallbacks import not_found
 from quotas.staff_views import ResetViewSet
 from quotas.views import EntitlementViewSet, QuotaViewSet
@@ -98,6 +99,7 @@ urlpatterns = [
         admin.site.admin_view(organisation),
         name="organisation",
     ),
+    path("admin/second-factor/", admin.site.admin_view(second_factor.page), name="second-factor"),
     # Pages of ours under the admin's own names, before its last pattern, which takes all.
     path("admin/", ([*explain_page.urlpatterns, *_ADMIN], _ADMIN_APP, _ADMIN_NAMESPACE)),
     path("", RedirectView.as_view(url="/admin/")),

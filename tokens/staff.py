@@ -12,9 +12,15 @@ from tokens.authentication import staff_family
 from tokens.principals import ANY_ORG
 
 
-def staff_token(*, request: HttpRequest, username: str, password: str, now: datetime) -> str:
-    """Return a staff token. Raises Unauthenticated; axes counts the failures and locks out."""
-    user = authenticate(request, username=username, password=password)
+def staff_token(
+    *, request: HttpRequest, username: str, password: str, now: datetime, otp: str | None = None
+) -> str:
+    """Return a staff token; `otp` is the code of an account with a second factor.
+
+    Raises Unauthenticated, the same for a wrong password and a wrong code; axes
+    counts the failures and locks out.
+    """
+    user = authenticate(request, username=username, password=password, otp_token=otp or "")
     if user is None or not getattr(user, "is_staff", False):
         raise Unauthenticated("The log-in is not valid")
     return jwt.mint(

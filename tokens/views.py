@@ -97,6 +97,7 @@ class AdminTokenViewSet(ContractViewSet):
             request=http(request),
             username=body.username,
             password=body.password,
+            otp=body.otp,
             now=clock.real_now(),
         )
         return success(AdminTokenAnswer(access_token=token, expires_in=_LIFE), no_store=True)

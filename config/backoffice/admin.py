@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
@@ -23,6 +24,11 @@ from webhooks.models import WebhookEvent
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
+if settings.STAFF_MFA:
+    from django_otp.plugins.otp_totp.models import TOTPDevice
+
+    # Each sets up their own, on a page that asks for proof.
+    admin.site.unregister(TOTPDevice)
 # Registered again below, with what may be done about many of them at once.
 admin.site.unregister(WebhookEvent)
 
@@ -53,7 +59,15 @@ class AccountAdmin(SuperusersOnly, UserAdmin, ModelAdmin):  # type: ignore[misc,
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "is_active", "is_staff", "is_superuser", "roles", "last_login")
+    list_display = (
+        "username",
+        "is_active",
+        "is_staff",
+        "is_superuser",
+        "roles",
+        "second_factor",
+        "last_login",
+    )
     list_filter = ("is_active", "is_staff", "is_superuser", "groups")
     filter_horizontal = ("groups",)
     fieldsets = (
@@ -69,13 +83,22 @@ class AccountAdmin(SuperusersOnly, UserAdmin, ModelAdmin):  # type: ignore[misc,
         return False
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Fetch the groups along."""
-        return super().get_queryset(request).prefetch_related("groups")
+        """Fetch the groups along, and who has a second factor."""
+        found = super().get_queryset(request).prefetch_related("groups")
+        if settings.STAFF_MFA:
+            theirs = TOTPDevice.objects.filter(user=OuterRef("pk"), confirmed=True)
+            found = found.annotate(has_second_factor=Exists(theirs))
+        return found
 
     @admin.display(description="password")
     def password_page(self, obj: User) -> SafeString:
         """Where to set it; of the hash not even a part is shown."""
         return SafeString('<a class="text-link" href="../password/">Set a new password</a>')
+
+    @admin.display(description="second factor", boolean=True)
+    def second_factor(self, obj: User) -> bool:
+        """Whether they log in with one."""
+        return bool(settings.STAFF_MFA and getattr(obj, "has_second_factor", False))
 
     @admin.display(description="groups")
     def roles(self, obj: User) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
@@ -85,6 +86,14 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             groups.append({"title": heading, "separator": True, "items": items})
     groups.append({"separator": True, "items": [_API]})
     return groups
+
+
+def account(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return what is in the menu of one's own account."""
+    links = [{"title": "Change password", "link": reverse("admin:password_change")}]
+    if settings.STAFF_MFA:
+        links.append({"title": "Second factor", "link": reverse("second-factor")})
+    return links
 
 
 _API = {"title": "API", "icon": "api", "link": "/api/docs"}

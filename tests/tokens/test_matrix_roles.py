@@ -104,6 +104,7 @@ MATRIX: Mapping[str, str] = {
     "GET admin/acts/": PAGES,
     "GET admin/find/": PAGES,
     "GET admin/organisations/<str:org_id>/": PAGES,
+    "GET admin/second-factor/": PAGES,
     "GET admin/": PAGES,
     "GET ": LEADS_ON,
     "GET ^api(?:/.*)?$": NO_SUCH,

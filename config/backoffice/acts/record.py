@@ -1,6 +1,6 @@
 """Writing acts down: before, and how they ended."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 from django.contrib.auth.models import User
@@ -51,6 +51,24 @@ def end(row: StaffAct, *, said: str, failed: bool = False) -> None:
     state = StaffActEnd.State.FAILED if failed else StaffActEnd.State.DONE
     StaffActEnd.objects.create(act=row, state=state, said=said[:_MOST], at=clock.real_now())
     logger.info("staff_act", act=row.act, who=row.who, tenant_id=row.org_id, state=str(state))
+
+
+def of_account(by: User | None, account: User, act: str, reason: str) -> None:
+    """Write down what was done to an account, by its owner or (None) at a command line."""
+    ids = structlog.contextvars.get_contextvars()
+    row = StaffAct.objects.create(
+        uuid=uuid4(),
+        act=act,
+        who=who(by) if by else "command",
+        username=by.get_username() if by else "command",
+        reason=reason,
+        asked={"username": account.get_username()},
+        shown=[],
+        at=clock.real_now(),
+        request_id=ids.get("request_id") or "",
+        correlation_id=ids.get("correlation_id") or "",
+    )
+    end(row, said=f"of {account.get_username()}")
 
 
 def _plain(value: object) -> object:

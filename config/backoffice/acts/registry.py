@@ -8,8 +8,10 @@ from django.db.models import Model
 from django.urls import reverse
 
 from config.backoffice.acts import (
+    accounts,
     installations,
     ledger,
+    notifications,
     operators,
     plans,
     quota,
@@ -30,6 +32,7 @@ ACTS: dict[str, Act] = {
         plans.Resume(),
         stripe.Resync(),
         stripe.ReplayWebhooks(),
+        notifications.ResendNotification(),
         installations.IssueCode(),
         installations.RevokeCode(),
         installations.RevokeInstallation(),
@@ -40,6 +43,7 @@ ACTS: dict[str, Act] = {
         operators.RotateOperatorKey(),
         operators.DropOperatorSecret(),
         operators.RevokeOperatorKey(),
+        accounts.RemoveSecondFactor(),
     )
 }
 

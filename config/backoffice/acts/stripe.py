@@ -78,7 +78,7 @@ class ReplayWebhooks(OrgAct):
         "Queues events of Stripe to be processed again, handled and parked ones alike. Each one"
         " asks Stripe how things stand now, so that repeating it is harmless."
     )
-    group = "Stripe"
+    group = "Stripe and notifications"
     icon = "replay"
     permission = "webhooks.replay_webhookevent"
     form = ReplayForm
@@ -126,7 +126,7 @@ class Resync(OrgAct):
         "Compares what is known here with what Stripe says now, and mends what is safe to mend."
         " Nothing is written at Stripe."
     )
-    group = "Stripe"
+    group = "Stripe and notifications"
     icon = "sync"
     permission = "webhooks.replay_webhookevent"
     rows = {

@@ -242,7 +242,7 @@ def _user(request: HttpRequest) -> User:
 
 def _home(row: StaffAct) -> str:
     if Organization.objects.filter(org_id=row.org_id).exists():
-        return reverse("admin:billing_organization_change", args=[row.org_id])
+        return reverse("organisation", args=[row.org_id])
     return reverse("admin:backoffice_staffact_change", args=[row.pk])
 
 
