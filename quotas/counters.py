@@ -180,7 +180,8 @@ def derive_one(entitlement: Entitlement, counter: UsageCounter, *, now: datetime
     )
     counter.valid_until = min(until, expires_at) if expires_at else until
     counter.version += 1
-    counter.updated_at = now
+    # Never back: it is what a restart takes for the last instant that was counted.
+    counter.updated_at = max(counter.updated_at, now)
     counter.save(
         update_fields=[
             "period_end",

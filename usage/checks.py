@@ -14,12 +14,8 @@ def remember(done: Reconciled, *, everything: bool, now: datetime) -> None:
     """
     found: dict[str, object] = {"checked_at": now, "counters": done.counters}
     if done.drifts:
-        first = done.drifts[0]
         found["drifted_at"] = now
-        found["drift"] = (
-            f"{len(done.drifts)} differences, first of {first.org_id} {first.metric}"
-            f" {first.period_key}: {first.what} is {first.counter}, its rows say {first.rows}"
-        )[:500]
+        found["drift"] = f"{done.drifted} differences, first of {done.drifts[0]}"[:500]
     elif everything:
         found |= {"proven_at": now, "drifted_at": None, "drift": ""}
     CounterCheck.objects.update_or_create(pk=CounterCheck.ONLY, defaults=found)

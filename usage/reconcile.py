@@ -1,7 +1,6 @@
 """Proof that the counts are right: each column of each counter against its rows, and the copy.
 
-Any difference between rows and counter is a bug by design. One snapshot of the
-database per page of organisations, so that a count in flight is no difference.
+Any difference between rows and counter is a bug by design.
 """
 
 from collections.abc import Collection, Iterator
@@ -9,56 +8,65 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
-from django.db.models import F, Q, Sum
+from django.db import connection
 
 from config.contract.clients import clients
-from quotas import counters, rules, snapshots, thresholds
-from quotas.adjustments import adjusted_units
-from quotas.models import Adjustment, CounterRepair, Entitlement, Forgiveness, UsageCounter
-from usage.models import UsageEvent, UsageVoid
+from quotas import snapshots
+from quotas.models import Entitlement, UsageCounter
+from usage import books, repairs
+from usage.books import Books, Events, Key, Voids, key_of
 
 _PAGE = 500
-#: Columns that rows prove, whatever else is wrong.
-_PROVABLE = frozenset(("counted", "forgiven", "adjusted", "next_threshold_at"))
-Key = tuple[str, str, datetime]
+#: So many differences are named; the rest are counted.
+_MOST_NAMED = 1_000
+Value = int | bool | str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One column of one counter that is not what it should be."""
+    """One column of one counter that is not what its rows make it, or rows that cannot be so."""
 
     org_id: str
     metric: str
     period_key: str
     what: str
-    counter: int | bool | str | None
-    rows: int | bool | str | None
+    counter: Value
+    rows: Value
+
+    @property
+    def by(self) -> int | None:
+        """Return by how many units the counter is off, where it is a number that is."""
+        found, right = self.counter, self.rows
+        if isinstance(found, bool) or not isinstance(found, int) or not isinstance(right, int):
+            return None
+        return found - right
+
+    def __str__(self) -> str:
+        off = "" if self.by is None else f" ({self.by:+d})"
+        where = f"{self.org_id} {self.metric} {self.period_key}"
+        return f"{where}: {self.what} is {self.counter}, its rows say {self.rows}{off}"
 
 
 @dataclass(slots=True)
 class Reconciled:
-    """What was checked so far, and what differed."""
+    """What was checked so far, and what differed. Of many differences the first are named."""
 
     organisations: int = 0
     counters: int = 0
+    equal: int = 0
     events: int = 0
+    drifted: int = 0
     repaired: int = 0
     drifts: list[Drift] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return asdict(self)
+        return {**asdict(self), "drifts": [{**asdict(one), "by": one.by} for one in self.drifts]}
 
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Sums by counter, out of one snapshot."""
-
-    counted: dict[Key, tuple[int, int, int]]  # units, events, highest counter_version
-    voided: dict[Key, int]
-    forgiven: dict[Key, int]
-    adjusted: dict[Key, int]
+    def note(self, found: list[Drift]) -> None:
+        """Add differences."""
+        self.drifted += len(found)
+        self.drifts += found[: _MOST_NAMED - len(self.drifts)]
 
 
 def reconcile(
@@ -69,33 +77,31 @@ def reconcile(
 ) -> Iterator[Reconciled]:
     """Compare every counter (or those of some organisations) with its rows and its copy.
 
-    Yields running totals after each page. With `repair_as` (who repairs) the
-    columns that rows prove are set back under the counter's lock, with a
-    CounterRepair row each.
+    Yields running totals after each page; memory is bounded by one. With
+    `repair_as` (who repairs) what the rows prove is set back under the counter's
+    lock, with a CounterRepair row for each counter.
     """
     done = Reconciled()
     for page in _pages(org_ids):
-        found = _page(page, now=now)
-        for drift in found.drifts:
-            if repair_as is not None and drift.what in _PROVABLE:
-                done.repaired += _repair(drift, who=repair_as, now=now)
-        done.organisations += len(page)
-        done.counters += found.counters
-        done.events += found.events
-        done.drifts += found.drifts
+        found = _compare(page, now=now, closed_too=True, done=done)
+        if repair_as is not None:
+            for key in sorted({key for key, drifts in found.items() if drifts}):
+                done.repaired += repairs.repair(key, who=repair_as, now=now)
         yield done
     yield done
 
 
 def sample(*, now: datetime, organisations: int) -> Reconciled:
-    """Check some organisations, chosen at random."""
+    """Check what is not closed of some organisations, chosen at random."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT org_id FROM quotas_entitlement ORDER BY random() LIMIT %s", [organisations]
         )
         chosen = [row[0] for row in cursor.fetchall()]
-    # The last yield holds the totals.
-    return list(reconcile(now=now, org_ids=chosen))[-1] if chosen else Reconciled()
+    done = Reconciled()
+    if chosen:
+        _compare(chosen, now=now, closed_too=False, done=done)
+    return done
 
 
 def _pages(org_ids: Collection[str]) -> Iterator[list[str]]:
@@ -104,171 +110,112 @@ def _pages(org_ids: Collection[str]) -> Iterator[list[str]]:
         yield from (ordered[n : n + _PAGE] for n in range(0, len(ordered), _PAGE))
         return
     last = ""
-    while True:
-        # Events without a counter count as well, so both tables are asked.
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT org_id FROM (SELECT org_id FROM quotas_usagecounter WHERE org_id > %s"
-                " UNION SELECT org_id FROM quotas_entitlement WHERE org_id > %s) AS o"
-                " ORDER BY org_id LIMIT %s",
-                [last, last, _PAGE],
-            )
-            page = [row[0] for row in cursor.fetchall()]
-        if not page:
-            return
+    while page := books.organisations_after(last, page=_PAGE):
         last = page[-1]
         yield page
 
 
-def _page(org_ids: list[str], *, now: datetime) -> Reconciled:
-    done = Reconciled()
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        held = list(UsageCounter.objects.filter(org_id__in=org_ids).order_by("org_id", "pk"))
-        entitlements = {one.org_id: one for one in Entitlement.objects.filter(org_id__in=org_ids)}
-        rows = _rows(org_ids, now=now)
-        armed = thresholds.expected([one for one in held if one.closed_at is None])
-        epoch = snapshots.installation_epoch()
-    known = set()
-    for counter in held:
-        known.add((counter.org_id, counter.metric, counter.period_start))
-        done.drifts += _differences(counter, rows, entitlements.get(counter.org_id), now=now)
-        right = armed.get(counter.pk, counter.next_threshold_at)
-        if counter.next_threshold_at != right:
-            done.drifts.append(
-                _drift(counter, "next_threshold_at", counter.next_threshold_at, right)
-            )
-    for key, (units, events, _) in rows.counted.items():
-        done.events += events
-        if key not in known:
-            done.drifts.append(Drift(key[0], key[1], key[2].isoformat(), "missing", None, units))
-    done.counters = len(held)
-    current = [one for one in held if one.period_start <= now < one.period_end]
-    done.drifts += _copy_differences(current, epoch)
-    return done
-
-
-def _rows(org_ids: list[str], *, now: datetime) -> _Rows:
-    by = ("org_id", "metric", "period_start")
-    mine = Q(org_id__in=org_ids)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT org_id, metric, period_start, sum(value), count(*), max(counter_version)"
-            " FROM usage_usageevent WHERE org_id = ANY (%s) GROUP BY 1, 2, 3",
-            [org_ids],
-        )
-        counted = {
-            (org, metric, start): (int(units), int(events), int(version))
-            for org, metric, start, units, events, version in cursor.fetchall()
-        }
-
-    def sums(rows: Any, column: str) -> dict[Key, int]:
-        return {
-            tuple(row[name] for name in by): int(row["total"])
-            for row in rows.filter(mine).order_by().values(*by).annotate(total=Sum(column))
-        }
-
-    in_force = Adjustment.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now))
-    return _Rows(
-        counted=counted,
-        voided=sums(UsageVoid.objects, "value"),
-        forgiven=sums(Forgiveness.objects, "units"),
-        adjusted=sums(in_force, "units"),
-    )
-
-
-def _differences(
-    counter: UsageCounter, rows: _Rows, entitlement: Entitlement | None, *, now: datetime
-) -> Iterator[Drift]:
-    key = (counter.org_id, counter.metric, counter.period_start)
-    units, _, version = rows.counted.get(key, (0, 0, 0))
-    expected: dict[str, int | bool | str] = {
-        "counted": units - rows.voided.get(key, 0),
-        "forgiven": rows.forgiven.get(key, 0),
-    }
-    # What time alone changes is derived at the next touch: until then it may lag.
-    if now < min(counter.valid_until, counter.period_end):
-        expected["adjusted"] = rows.adjusted.get(key, 0)
-        if entitlement is not None:
-            limit = rules.limit_for(
-                entitlement, counter.metric, period_start=counter.period_start, at=now
-            )
-            expected["included"] = limit.included
-            expected["overage"] = str(limit.overage)
-            expected["access"] = rules.has_access(entitlement, now)
-    for what, value in expected.items():
-        if getattr(counter, what) != value:
-            yield _drift(counter, what, getattr(counter, what), value)
-    if version > counter.version:
-        yield _drift(counter, "version", counter.version, version)
-    if entitlement is None:
-        yield _drift(counter, "entitlement", counter.org_id, None)
-
-
-def _copy_differences(current: list[UsageCounter], epoch: int) -> Iterator[Drift]:
+def _compare(
+    org_ids: list[str], *, now: datetime, closed_too: bool, done: Reconciled
+) -> dict[Key, list[Drift]]:
+    """Compare one page; returns what differs by counter."""
+    read = books.read(org_ids, closed_too=closed_too)
     copies: dict[str, dict[str, bytes] | None] = {}
-    for counter in current:
-        if counter.org_id not in copies:
-            copies[counter.org_id] = clients.copy.read(counter.org_id)
-        copied = snapshots.from_copy(copies[counter.org_id], counter.metric)
-        row = snapshots.of_row(counter, epoch)
-        # A newer copy was published after our snapshot; an older one is on its way out.
-        if copied is None or (copied.start_us, copied.version) != (row.start_us, row.version):
-            continue
-        if copied != row:
-            yield _drift(counter, "copy", copied.used, row.used)
+    found: dict[Key, list[Drift]] = {}
+    for counter in read.counters:
+        differences = list(_differences(counter, read))
+        if counter.period_start <= now < counter.period_end:
+            differences += _copy_differences(counter, read.epoch, copies)
+        found[key_of(counter)] = [_drift(counter, *one) for one in differences]
+    done.organisations += len(org_ids)
+    done.counters += len(read.counters)
+    done.equal += sum(not drifts for drifts in found.values())
+    done.events += sum(one.events for one in read.events.values())
+    if closed_too:
+        # Of a sample only what is not closed was read: the others are not missing.
+        for key in sorted(read.keys() - found.keys()):
+            units = read.events.get(key, Events()).units
+            found[key] = [Drift(key[0], key[1], key[2].isoformat(), "missing", None, units)]
+    done.note([one for drifts in found.values() for one in drifts])
+    return found
 
 
-def _drift(
-    counter: UsageCounter,
-    what: str,
-    found: int | bool | str | None,
-    expected: int | bool | str | None,
-) -> Drift:
-    return Drift(counter.org_id, counter.metric, counter.period_key, what, found, expected)
+Difference = tuple[str, Value, Value]
 
 
-def _repair(drift: Drift, *, who: str, now: datetime) -> bool:
-    with transaction.atomic():
-        # READ COMMITTED: what is read after the lock is all that was committed under it.
-        counter = (
-            UsageCounter.objects.select_for_update()
-            .filter(org_id=drift.org_id, metric=drift.metric, period_key=drift.period_key)
-            .order_by("period_start")
-            .first()
-        )
-        if counter is None:
-            return False
-        of_counter = Q(
-            org_id=counter.org_id, metric=counter.metric, period_start=counter.period_start
-        )
+def _differences(counter: UsageCounter, read: Books) -> Iterator[Difference]:
+    key = key_of(counter)
+    events, voids = read.events.get(key, Events()), read.voids.get(key, Voids())
+    version = max(events.version, voids.version)
+    yield from _unequal("counted", counter.counted, events.units - voids.units)
+    yield from _unequal("forgiven", counter.forgiven, read.forgiven.get(key, 0))
+    yield from _unequal("version", counter.version, max(counter.version, version))
+    armed = read.armed.get(counter.pk, counter.next_threshold_at)
+    yield from _unequal("next_threshold_at", counter.next_threshold_at, armed)
+    # Rows that no counter can agree with.
+    yield from _unequal("voids of no such event", 0, voids.astray)
+    if events.first_at and events.last_at:
+        inside = counter.period_start <= events.first_at and events.last_at < counter.period_end
+        yield from _unequal("events inside the period", inside, True)
+        yield from _unequal("period_key", counter.period_key, max(events.keys))
+        yield from _unequal("period_key", counter.period_key, min(events.keys))
+    settled = min(counter.forgiven_version, counter.version)
+    yield from _unequal("forgiven_version", counter.forgiven_version, settled)
+    if counter.closed_at is not None:
+        yield from _unequal("closed in time", counter.closed_at >= counter.period_end, True)
+    entitlement = read.entitlements.get(counter.org_id)
+    if entitlement is None:
+        yield ("entitlement", None, counter.org_id)
+        return
+    yield from _derived_differences(counter, read, entitlement)
 
-        def total(rows: Any, column: str) -> int:
-            return int(rows.filter(of_counter).aggregate(total=Sum(column))["total"] or 0)
 
-        right: dict[str, int | None] = {
-            "counted": total(UsageEvent.objects, "value") - total(UsageVoid.objects, "value"),
-            "forgiven": total(Forgiveness.objects, "units"),
-            "adjusted": adjusted_units(counter, now=now)[0],
-        }
-        before = {name: getattr(counter, name) for name in (*right, "next_threshold_at")}
-        for name, value in right.items():
-            setattr(counter, name, value)
-        right |= {"next_threshold_at": thresholds.expected([counter])[counter.pk]}
-        if before == right:
-            return False
-        UsageCounter.objects.filter(pk=counter.pk).update(
-            **right, version=F("version") + 1, updated_at=now
-        )
-        CounterRepair.objects.create(
-            org_id=counter.org_id,
-            metric=counter.metric,
-            period_start=counter.period_start,
-            before=before,
-            after=right,
-            made_by=who,
-            made_at=now,
-        )
-    counters.publish_open(counter.org_id, now=now)
-    return True
+def _derived_differences(
+    counter: UsageCounter, read: Books, entitlement: Entitlement
+) -> Iterator[Difference]:
+    """Compare what follows from the entitlement and the adjustments.
+
+    What holds until `valid_until` held when the counter was last changed: it is
+    compared as of then, so that what time alone changed since, and is derived at
+    the next touch, is no difference. An ended period keeps what it was counted under.
+    """
+    at = counter.updated_at
+    if at >= counter.valid_until:
+        return
+    rows = read.adjustments.get(key_of(counter), [])
+    in_force = [one for one in rows if one.expires_at is None or one.expires_at > at]
+    yield from _unequal("adjusted", counter.adjusted, sum(one.units for one in in_force))
+    if counter.closed_at is not None or at >= counter.period_end:
+        return
+    right = repairs.derived(counter, entitlement, in_force, at=at)
+    for name, value in right.items():
+        yield from _unequal(name, getattr(counter, name), value)
+
+
+def _copy_differences(
+    counter: UsageCounter, epoch: int, copies: dict[str, dict[str, bytes] | None]
+) -> Iterator[Difference]:
+    if counter.org_id not in copies:
+        copies[counter.org_id] = clients.copy.read(counter.org_id)
+    copied = snapshots.from_copy(copies[counter.org_id], counter.metric)
+    row = snapshots.of_row(counter, epoch)
+    # A newer copy was published after our snapshot; an older one is on its way out.
+    if copied is None or (copied.start_us, copied.version) != (row.start_us, row.version):
+        return
+    if copied != row:
+        yield ("copy", copied.used, row.used)
+
+
+def _unequal(what: str, found: object, right: object) -> Iterator[Difference]:
+    if found != right:
+        yield (what, _plain(found), _plain(right))
+
+
+def _plain(value: object) -> Value:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, (int, bool)) or value is None else str(value)
+
+
+def _drift(counter: UsageCounter, what: str, found: Value, right: Value) -> Drift:
+    return Drift(counter.org_id, counter.metric, counter.period_key, what, found, right)

@@ -57,7 +57,7 @@ def void_event(
             counted=F("counted") - event.value,
             version=F("version") + 1,
             next_threshold_at=None,  # computed anew (quotas.crossings)
-            updated_at=now,
+            updated_at=max(counter.updated_at, now),
         )
         void = UsageVoid.objects.create(
             org_id=org_id,

@@ -244,13 +244,13 @@ BEGIN
                    SET counted = q.counted + c_added[k],
                        version = q.version + 1,
                        next_threshold_at = NULL,
-                       updated_at = p_now
+                       updated_at = greatest(q.updated_at, p_now)
                  WHERE q.id = c_id[k];
             ELSE
                 UPDATE quotas_usagecounter q
                    SET counted = q.counted + c_added[k],
                        version = q.version + 1,
-                       updated_at = p_now
+                       updated_at = greatest(q.updated_at, p_now)
                  WHERE q.id = c_id[k];
             END IF;
             c_version[k] := c_version[k] + 1;

@@ -41,7 +41,7 @@ class Command(BaseCommand):
                 repair_as="reconcile_usage" if options["repair"] else None,
             ):
                 progress.update(
-                    task, description=f"{done.counters} counters, {len(done.drifts)} drifted"
+                    task, description=f"{done.counters} counters, {done.drifted} drifted"
                 )
         remember(done, everything=not options["org"], now=now)
         seconds = time.monotonic() - started
@@ -49,18 +49,17 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({**done.as_json(), "seconds": round(seconds, 3)}))
         else:
             self._print(done, seconds)
-        if done.drifts:
+        if done.drifted:
             raise SystemExit(1)
 
     def _print(self, done: Reconciled, seconds: float) -> None:
         for drift in done.drifts:
-            self.stdout.write(
-                f"{drift.org_id} {drift.metric} {drift.period_key}: {drift.what} is"
-                f" {drift.counter}, its rows say {drift.rows}"
-            )
+            self.stdout.write(str(drift))
+        if done.drifted > len(done.drifts):
+            self.stdout.write(f"and {done.drifted - len(done.drifts)} more")
         rate = round(done.events / seconds) if seconds else 0
         self.stdout.write(
             f"{done.counters} counters of {done.organisations} organisations,"
-            f" {done.events} events: {len(done.drifts)} differences, {done.repaired} repaired,"
-            f" {seconds:.1f} s ({rate} events/s)"
+            f" {done.equal} equal, {done.events} events: {done.drifted} differences,"
+            f" {done.repaired} repaired, {seconds:.1f} s ({rate} events/s)"
         )
