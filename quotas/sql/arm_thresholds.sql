@@ -7,7 +7,8 @@
 --
 -- A percentage of a limit is reached at ceil(limit * percent / 100) units. It is crossed by a
 -- change that begins below it and ends at or past it, each side by its own limit: by use, or by a
--- limit that was lowered. Each is written once per period, metric and limit.
+-- limit that was lowered. Each is written once per period, metric and limit. The limit of a period
+-- that is over crosses nothing: what is taken from it then was carried into the next, or expired.
 CREATE OR REPLACE FUNCTION quotas_arm_thresholds() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     v_percents smallint[];
@@ -20,7 +21,8 @@ BEGIN
     IF NOT FOUND THEN
         v_percents := '{50, 80, 100}';
     END IF;
-    IF TG_OP = 'UPDATE' AND v_limit > 0 THEN
+    IF TG_OP = 'UPDATE' AND v_limit > 0
+       AND (NEW.counted > OLD.counted OR NEW.updated_at < NEW.period_end) THEN
         v_was_used := OLD.counted - OLD.forgiven;
         v_was_limit := greatest(0, OLD.included + OLD.adjusted);
         INSERT INTO quotas_thresholdcrossed (

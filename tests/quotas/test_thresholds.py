@@ -189,6 +189,30 @@ def test_each_period_begins_anew(transactional_db: None) -> None:
     assert len(set(ThresholdCrossed.objects.values_list("period_key", flat=True))) == 2
 
 
+def test_units_carried_out_of_a_period_that_was_cut_cross_nothing(transactional_db: None) -> None:
+    began = clock.now() - timedelta(days=3)
+    org = make_org(now=began, anchor_at=began, period_rule="billing_month", included=100)
+    adjust(org, 50)
+    org.use(110)
+    restart = clock.now()
+
+    with transaction.atomic():
+        grant(
+            org_id=org.id,
+            plan_code="pro",
+            status="active",
+            allowances={"api_call": Allowance(5_000, "block")},
+            because="test",
+            now=restart,
+            anchor_at=restart,
+            period_rule="billing_month",
+        )
+
+    limits = UsageCounter.objects.filter(org_id=org.id, metric="api_call").order_by("period_start")
+    assert [row.limit for row in limits] == [110, 5_040]
+    assert crossed(org) == [(50, 150, 110)]
+
+
 def test_a_metric_that_includes_nothing_has_no_shares(transactional_db: None) -> None:
     org = make_org(included=0)
 
