@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 
 from billing.models import InvoiceRef, Organization
 from billing.notifications.models import Notification
-from billing.portal.text import day, money, units
+from billing.text import day, money, units
 
 Kind = Notification.Kind
 _SUBJECTS = {

@@ -6,7 +6,6 @@ double click, a reload or a second try does it once.
 
 import re
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +45,8 @@ class ActPage(VisitPage):
     """Ask, then do."""
 
     acting = True
+    #: What a form of the page may ask to be done.
+    kinds: frozenset[str]
 
     def question(self) -> Question:
         """Return what to ask. May look at Stripe; writes nothing."""
@@ -62,6 +63,8 @@ class ActPage(VisitPage):
     def post(self, request: HttpRequest, **_: Any) -> HttpResponse:
         """Do it, and lead back to the usage page."""
         asked = _asked(request)
+        if asked.kind not in self.kinds:
+            raise _not_ours()
         portal.note(
             self.visit,
             what=f"portal_{asked.kind.replace('-', '_')}",
@@ -99,6 +102,8 @@ class ActPage(VisitPage):
 class PlanPage(ActPage):
     """Move to another plan: up now, down with the period, or anew after the end."""
 
+    kinds = frozenset({"upgrade", "downgrade", "subscribe"})
+
     def question(self) -> Question:
         """Ask with the price that Stripe would charge."""
         return questions.of_plan(self.visit.org_id, self.kwargs["plan_code"])
@@ -119,56 +124,48 @@ class PlanPage(ActPage):
                 services.downgrade(org_id=org_id, new_plan_code=code, key=key)
             case "subscribe":
                 services.subscribe(org_id=org_id, plan_code=code, key=key)
-            case _:
-                raise _not_ours()
 
 
-class OnePage(ActPage):
-    """An act that takes no choice: cancel, resume, stay on the plan."""
-
-    asks: Callable[[str], Question]
-    does: Callable[[str, str], Any]
-
-    def question(self) -> Question:
-        """Ask what the page was made for."""
-        return type(self).asks(self.visit.org_id)
-
-    def act(self, asked: Asked, key: str) -> None:
-        """Do what the page was made for."""
-        type(self).does(self.visit.org_id, key)
-
-
-class CancelPage(OnePage):
+class CancelPage(ActPage):
     """End the plan with its period."""
 
-    asks = staticmethod(questions.of_cancelling)
+    kinds = frozenset({"cancel"})
 
-    @staticmethod
-    def does(org_id: str, key: str) -> None:
+    def question(self) -> Question:
+        """Ask with the day on which it ends."""
+        return questions.of_cancelling(self.visit.org_id)
+
+    def act(self, asked: Asked, key: str) -> None:
         """Cancel at the period's end."""
-        services.cancel(org_id=org_id, at="period_end", key=key)
+        services.cancel(org_id=self.visit.org_id, at="period_end", key=key)
 
 
-class ResumePage(OnePage):
+class ResumePage(ActPage):
     """Take a cancellation back, or start a paused plan again."""
 
-    asks = staticmethod(questions.of_resuming)
+    kinds = frozenset({"resume"})
 
-    @staticmethod
-    def does(org_id: str, key: str) -> None:
+    def question(self) -> Question:
+        """Ask with what it costs from then on."""
+        return questions.of_resuming(self.visit.org_id)
+
+    def act(self, asked: Asked, key: str) -> None:
         """Resume."""
-        services.resume(org_id=org_id, key=key)
+        services.resume(org_id=self.visit.org_id, key=key)
 
 
-class KeepPage(OnePage):
+class KeepPage(ActPage):
     """Take a scheduled downgrade back."""
 
-    asks = staticmethod(questions.of_keeping)
+    kinds = frozenset({"keep-plan"})
 
-    @staticmethod
-    def does(org_id: str, key: str) -> None:
+    def question(self) -> Question:
+        """Ask whether to stay."""
+        return questions.of_keeping(self.visit.org_id)
+
+    def act(self, asked: Asked, key: str) -> None:
         """Release the schedule; a second time there is none, and nothing happens."""
-        services.keep_plan(org_id=org_id)
+        services.keep_plan(org_id=self.visit.org_id)
 
 
 class StripePage(VisitPage):
@@ -202,8 +199,6 @@ def _asked(request: HttpRequest) -> Asked:
     kind, key = given.get("kind", ""), given.get("key", "")
     numbers = [given[name] for name in _OWN[2:] if name in given]
     if not _KEY.fullmatch(key) or not all(map(_NUMBER.fullmatch, numbers)):
-        raise _not_ours()
-    if kind not in questions.KINDS:
         raise _not_ours()
     return Asked(
         kind=kind,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from billing.portal.text import short
+from billing.text import short
 
 _HEIGHT = 100
 _GAP = 0.22

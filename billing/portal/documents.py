@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.db.models import Max, Min
 
 from billing.models import InvoiceRef
-from billing.portal.text import day, money
+from billing.text import day, money
 from quotas.models import UsageCounter
 
 #: The page is for looking; the API has all of them.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from billing.portal.text import day, units, weekday
+from billing.text import day, units, weekday
 
 #: How many whole days before today count into the pace, with what today has so far.
 WINDOW_DAYS = 6

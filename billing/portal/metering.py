@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from billing.portal import forecast
 from billing.portal.chart import Chart, chart_of
-from billing.portal.text import metric_name
+from billing.text import metric_name
 from quotas import rules
 from quotas.models import Overage
 from quotas.periods import Period

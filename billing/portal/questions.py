@@ -7,12 +7,9 @@ from billing.changes.errors import PlanChangeConflict
 from billing.changes.preview import Preview, preview
 from billing.models import Plan, Subscription
 from billing.portal.subscription import Way, includes, way_to
-from billing.portal.text import day, money, price, units
+from billing.text import day, money, price, units
 from config.contract.errors import NotFound, ValidationFailed
 from quotas.models import Status
-
-#: What a form may ask to be done.
-KINDS = frozenset({"upgrade", "downgrade", "subscribe", "cancel", "resume", "keep-plan"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from django.conf import settings
 from billing import catalogue
 from billing.changes import standing
 from billing.models import Plan, Subscription
-from billing.portal.text import day, metric_name, price, units
+from billing.text import day, metric_name, price, unit_price, units
 from quotas import rules
 from quotas.models import Entitlement, Overage, Status
 from quotas.queries import CurrentEntitlement
@@ -99,7 +99,9 @@ def includes(plan: Plan) -> list[str]:
     """Write out what a plan includes."""
     lines = []
     for one in plan.metrics.all():
-        more = ", more is charged" if one.overage == Overage.ALLOW else ""
+        more = ""
+        if one.overage == Overage.ALLOW and one.overage_unit_amount is not None:
+            more = f", then {unit_price(one.overage_unit_amount, plan.currency)} each"
         lines.append(f"{metric_name(one.metric)}: {units(one.included_units)}{more}")
     return lines
 

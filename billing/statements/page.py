@@ -13,8 +13,8 @@ from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
 from billing.models import InvoiceRef, Organization, Plan
-from billing.portal.text import metric_name, money
 from billing.statements import body
+from billing.text import metric_name, money
 
 #: It stands in the page, so that a saved copy prints as well.
 _STYLE = (settings.BASE_DIR / "templates" / "statements" / "statement.css").read_text()

@@ -2,7 +2,7 @@
 
 from django import template
 
-from billing.portal import text
+from billing import text
 
 register = template.Library()
 register.filter("units", text.units)

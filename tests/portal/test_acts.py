@@ -349,8 +349,19 @@ def test_a_form_that_is_not_as_we_made_it_does_nothing(
     answer = owners_visit.post(PRO, spoilt(form))
 
     assert answer.status_code == 400
+    assert acted() == []
     assert owner.entitlements()["planCode"] == "starter"
     assert not Operation.objects.exclude(kind="sign_up").exists()
+
+
+def test_a_form_of_one_page_does_nothing_on_another(owner: Owner, owners_visit: Visitor) -> None:
+    form = forms(owners_visit.get(PRO))[""]
+
+    answers = [owners_visit.post(path, form) for path in ("/portal/cancel", "/portal/resume")]
+
+    assert [one.status_code for one in answers] == [400, 400]
+    assert acted() == []
+    assert owner.mirror.cancel_at is None
 
 
 @pytest.mark.parametrize("code", ["platinum", "PRO", "é", "x" * 100])

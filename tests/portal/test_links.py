@@ -1,10 +1,13 @@
 """A link to the usage page: made by a token, used once, in one browser."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import connections
 from pytest_django import Settings
 
 from config.contract import clock
@@ -82,6 +85,26 @@ def test_a_double_click_opens_one_visit_and_works(org: Org) -> None:
     assert len({one.cookies[VISIT_COOKIE].value for one in answers}) == 1
     assert AuditEntry.objects.filter(what="portal_link_used").count() == 1
     assert browser.get().status_code == 200
+
+
+def test_of_browsers_that_use_a_link_at_once_one_gets_in(org: Org) -> None:
+    path = link_of(org)
+    crowd = [Visitor() for _ in range(6)]
+    held = [forms(one.get(path))[""] for one in crowd]
+    together = threading.Barrier(len(crowd))
+
+    def press(one: Visitor, form: dict[str, str]) -> int:
+        try:
+            together.wait(10)
+            return int(one.post(path, form).status_code)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(crowd)) as pool:
+        answers = list(pool.map(press, crowd, held))
+
+    assert sorted(answers) == [303, 410, 410, 410, 410, 410]
+    assert sorted(one.get().status_code for one in crowd) == [200, 401, 401, 401, 401, 401]
 
 
 def test_after_the_double_click_the_same_browser_is_refused_too(

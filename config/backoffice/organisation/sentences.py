@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Model
 
 from billing.models import InvoiceRef, Operation, Organization, Subscription
-from billing.portal.text import money
+from billing.text import money
 from config.backoffice.models import StaffAct, StaffActEnd
 from quotas.models import Adjustment, CounterRepair, Entitlement, Forgiveness
 from tokens.models import AuditEntry
@@ -69,6 +69,16 @@ _AUDIT = {
     "reuse_detected": "A refresh token was used twice: its installation was shut out",
     "suspended": "The organisation was suspended",
     "restored": "The suspension was taken back",
+    "portal_link_made": "A link to the usage page was made",
+    "portal_link_used": "A link to the usage page was used",
+    "portal_closed": "The usage page was closed",
+    "portal_upgrade": "On the usage page an upgrade was confirmed",
+    "portal_downgrade": "On the usage page a cheaper plan was confirmed",
+    "portal_subscribe": "On the usage page a new subscription was confirmed",
+    "portal_cancel": "On the usage page a cancellation was confirmed",
+    "portal_resume": "On the usage page the plan was resumed",
+    "portal_keep_plan": "On the usage page a scheduled change was taken back",
+    "portal_stripe_opened": "From the usage page Stripe's pages were opened",
 }
 
 
@@ -88,8 +98,8 @@ def of_change(tracked: type[Model], before: Any, after: Any) -> Told | None:
 def of_audit(row: AuditEntry) -> str:
     """Return what happened to codes and tokens."""
     sentence = _AUDIT.get(row.what, row.what.replace("_", " ").capitalize())
-    domain = str(row.detail.get("domain") or "")
-    return f"{sentence}{f' for {domain}' if domain else ''}."
+    about = str(row.detail.get("domain") or row.detail.get("plan") or "")
+    return f"{sentence}{f' for {about}' if about else ''}."
 
 
 def of_adjustment(row: Adjustment) -> str:

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from billing.portal import text
+from billing import text
 
 register = template.Library()
 register.filter("money", text.money)

@@ -1,10 +1,11 @@
 """Money, units and names as people write them."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
-from billing.portal import text
+from billing import text
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,23 @@ def test_a_price_leaves_out_the_zeros_of_a_whole_amount(
     amount: int, currency: str, written: str
 ) -> None:
     assert text.price(amount, currency, "month") == written
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "written"),
+    [
+        ("0.05", "usd", "$0.0005"),
+        ("150", "usd", "$1.50"),
+        ("100", "eur", "€1.00"),
+        ("0.000000000001", "usd", "$0.00000000000001"),
+        ("1.500000000000", "usd", "$0.015"),
+        ("0.5", "jpy", "¥0.5"),
+        ("12", "jpy", "¥12"),
+        ("0", "usd", "$0.00"),
+    ],
+)
+def test_the_price_of_a_unit_keeps_its_fractions(amount: str, currency: str, written: str) -> None:
+    assert text.unit_price(Decimal(amount), currency) == written
 
 
 @pytest.mark.parametrize(
