@@ -120,6 +120,22 @@ SELECT e.org_id, e.metric, e.period_key, e.period_start, e.period_start + interv
  GROUP BY e.org_id, e.metric, e.period_key, e.period_start, m.allowances, m.access, m.status,
           m.trial_ends, m.past_due;
 
+INSERT INTO quotas_denial (
+    org_id, metric, code, minute, counter_version, period_start, period_end, period_key, used,
+    included, count, first_at, first_request_id, first_correlation_id, last_at, last_request_id,
+    last_correlation_id)
+SELECT c.org_id, c.metric, CASE WHEN m.access THEN 'RATE_LIMITED' ELSE 'PAYMENT_REQUIRED' END, minute,
+       c.version, c.period_start, c.period_end, c.period_key, c.counted, c.included + c.adjusted,
+       k %% 5 + 1, minute, 'req_' || id, 'req_' || id, minute + interval '40 seconds', 'req_' || id || 'z',
+       'req_' || id || 'z'
+  FROM quotas_usagecounter c
+  JOIN made m ON m.org_id = c.org_id AND (m.n %% 23 = 5 OR NOT m.access)
+ CROSS JOIN generate_series(1, 30) k
+ CROSS JOIN LATERAL (
+       SELECT date_trunc('minute', %(now)s - k * k * interval '37 minutes') AS minute,
+              left(md5(c.org_id || c.metric || k), 20) AS id) x
+ WHERE c.closed_at IS NULL AND minute >= c.period_start AND minute >= m.created;
+
 INSERT INTO billing_subscription (
     stripe_subscription_id, org_id, stripe_customer_id, status, plan_code, stripe_item_id,
     stripe_schedule_id, current_period_start, current_period_end, billing_cycle_anchor,
