@@ -7,12 +7,21 @@ from playwright.sync_api import Page
 #: Returns a sentence for each fault: contrast of every text that is seen (WCAG 2.2,
 #: 1.4.3), names of controls, headings, landmarks, tables, ids, the size of targets (2.5.8).
 _CHECK = """
-() => {
+(within) => {
   const faults = [];
-  const parts = (colour) => (colour.match(/[\\d.]+/g) || []).map(Number);
+  const root = within ? document.querySelector(within) : document.body;
+  // Whatever colours are written in (oklch too), a pixel of them is red, green and blue.
+  const pixel = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+  const known = new Map();
   const solid = (colour) => {
-    const [r, g, b, a = 1] = parts(colour);
-    return {r, g, b, a};
+    if (!known.has(colour)) {
+      pixel.clearRect(0, 0, 1, 1);
+      pixel.fillStyle = colour;
+      pixel.fillRect(0, 0, 1, 1);
+      const [r, g, b, a] = pixel.getImageData(0, 0, 1, 1).data;
+      known.set(colour, {r, g, b, a: a / 255});
+    }
+    return known.get(colour);
   };
   const over = (top, under) => ({
     r: top.r * top.a + under.r * (1 - top.a),
@@ -41,9 +50,10 @@ _CHECK = """
     return element.checkVisibility({visibilityProperty: true}) && box.width > 1 && box.height > 1;
   };
   const name = (element) =>
-    (element.getAttribute("aria-label") || element.textContent || "").trim();
+    (element.getAttribute("aria-label") || element.textContent
+      || [...(element.labels || [])].map((one) => one.textContent).join(" ")).trim();
 
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const text = walker.currentNode.textContent.trim();
     const element = walker.currentNode.parentElement;
@@ -56,7 +66,7 @@ _CHECK = """
     if (ratio < 4.5) faults.push(`contrast ${ratio.toFixed(2)}: ${text.slice(0, 40)}`);
   }
 
-  for (const control of document.querySelectorAll("a[href], button, summary, input, select")) {
+  for (const control of root.querySelectorAll("a[href], button, summary, input, select")) {
     if (control.type === "hidden" || !seen(control)) continue;
     if (!name(control)) faults.push(`no name: ${control.outerHTML.slice(0, 60)}`);
     const box = control.getBoundingClientRect();
@@ -65,44 +75,49 @@ _CHECK = """
       faults.push(`small target: ${name(control)}`);
   }
 
-  const headings = [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")].filter(seen);
-  if (headings.filter((one) => one.tagName === "H1").length !== 1) faults.push("not one h1");
-  headings.reduce((before, one) => {
-    const level = Number(one.tagName[1]);
-    if (level > before + 1) faults.push(`heading skips a level: ${one.textContent.trim()}`);
-    return level;
-  }, 0);
+  if (!within) {
+    const headings = [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")].filter(seen);
+    if (headings.filter((one) => one.tagName === "H1").length !== 1) faults.push("not one h1");
+    headings.reduce((before, one) => {
+      const level = Number(one.tagName[1]);
+      if (level > before + 1) faults.push(`heading skips a level: ${one.textContent.trim()}`);
+      return level;
+    }, 0);
 
-  if (document.documentElement.lang !== "en") faults.push("no language");
-  if (!document.title.trim()) faults.push("no title");
-  if (document.querySelectorAll("main").length !== 1) faults.push("not one main");
-  const outside = [...document.body.children].filter(
-    (one) => !one.matches("main, header, footer, nav, aside, .skip, [role=note]"));
-  if (outside.length) faults.push(`outside of landmarks: ${outside[0].tagName}`);
+    if (document.documentElement.lang !== "en") faults.push("no language");
+    if (!document.title.trim()) faults.push("no title");
+    if (document.querySelectorAll("main").length !== 1) faults.push("not one main");
+    const outside = [...document.body.children].filter(
+      (one) => !one.matches("main, header, footer, nav, aside, .skip, [role=note]"));
+    if (outside.length) faults.push(`outside of landmarks: ${outside[0].tagName}`);
 
-  const ids = [...document.querySelectorAll("[id]")].map((one) => one.id);
-  if (new Set(ids).size !== ids.length) faults.push("an id stands twice");
+    const ids = [...document.querySelectorAll("[id]")].map((one) => one.id);
+    if (new Set(ids).size !== ids.length) faults.push("an id stands twice");
+  }
   for (const attribute of ["aria-labelledby", "for", "aria-describedby"])
-    for (const one of document.querySelectorAll(`[${attribute}]`))
+    for (const one of root.querySelectorAll(`[${attribute}]`))
       if (!document.getElementById(one.getAttribute(attribute)))
         faults.push(`${attribute} names nothing`);
-  for (const image of document.querySelectorAll("img:not([alt])"))
+  for (const image of root.querySelectorAll("img:not([alt])"))
     faults.push(`no alt: ${image.src}`);
-  for (const drawing of document.querySelectorAll("svg"))
+  for (const drawing of root.querySelectorAll("svg"))
     if (!drawing.closest("[aria-hidden=true]") && !drawing.getAttribute("role"))
       faults.push("a drawing without a role");
-  for (const cell of document.querySelectorAll("th:not([scope])"))
+  for (const cell of root.querySelectorAll("th:not([scope])"))
     faults.push(`no scope: ${cell.textContent}`);
-  for (const cell of document.querySelectorAll("th"))
+  for (const cell of root.querySelectorAll("th"))
     if (!cell.textContent.trim()) faults.push("an empty header cell");
   return faults;
 }
 """
 
 
-def faults(page: Page) -> list[str]:
-    """Return what is wrong with the page as it stands, a sentence each."""
-    found: Any = page.evaluate(_CHECK)
+def faults(page: Page, *, within: str = "") -> list[str]:
+    """Return what is wrong with the page as it stands, a sentence each.
+
+    `within` names a part of it (a selector), where the frame is not ours.
+    """
+    found: Any = page.evaluate(_CHECK, within)
     return list(found)
 
 

@@ -8,6 +8,7 @@ from django.db.models import F, Model
 from django.urls import reverse
 
 from billing.models import InvoiceRef, Operation, Organization, Statement, Subscription
+from billing.notifications.models import Notification
 from config.backoffice import charts
 from config.backoffice.ranges import Days
 from quotas.denial_models import Denial
@@ -80,6 +81,7 @@ def all_of(org_id: str, *, now: datetime) -> list[Section]:
         adjustments(org_id),
         resets(org_id),
         voids(org_id),
+        notifications(org_id),
         codes(org_id, now=now),
         statements(org_id),
     ]
@@ -162,6 +164,13 @@ def denials(org_id: str) -> Section:
     """What was denied, by minute and reason."""
     rows = Denial.objects.filter(org_id=org_id).order_by("-minute", "-pk")
     return _section("Denials", Denial, rows, org_id, "denials")
+
+
+def notifications(org_id: str) -> Section:
+    """What its owners were told, each with how it went out."""
+    rows = Notification.objects.filter(org_id=org_id).order_by("-created_at")
+    rows = rows.prefetch_related("deliveries")
+    return _section("Notifications", Notification, rows, org_id, "notifications")
 
 
 def voids(org_id: str) -> Section:
