@@ -18,6 +18,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from billing.models import InvoiceRef, Operation, Organization, Subscription
+from config.backoffice.explain import page as explain
 from config.backoffice.navigation import sidebar
 from quotas.denial_models import DeniedRequest
 from tokens.models import AuditEntry, OperatorKey, TokenFamily
@@ -146,7 +147,10 @@ def _by_request(term: str) -> Iterator[Found]:
         keys = [row[0] for row in cursor.fetchall()]
     events = list(UsageEvent.objects.filter(pk__in=keys).order_by("-pk"))
     for event in events:
-        yield _row("Usage event", event, f"+{event.value:,} {event.metric}", event.org_id)
+        title = f"+{event.value:,} {event.metric}"
+        # An id that several organisations used is explained for the newest alone.
+        url = explain.address(id=term) if len(events) == 1 else _page(event)
+        yield Found("Usage event", title, event.org_id, url)
     for void in UsageVoid.objects.filter(
         org_id__in=[event.org_id for event in events], request_id=term
     ):
@@ -154,7 +158,8 @@ def _by_request(term: str) -> Iterator[Found]:
     for denied in DeniedRequest.objects.known_as(term).select_related("denial")[:MOST]:
         denial = denied.denial
         what = f"{denial.get_code_display()}: {denied.value:,} {denial.metric}"
-        yield _row("Denial", denial, what, f"{denial.org_id}, {denied.at:%Y-%m-%d %H:%M:%S}")
+        where = f"{denial.org_id}, {denied.at:%Y-%m-%d %H:%M:%S}"
+        yield Found("Denial", what, where, explain.address(id=term))
     either = Q(request_id=term) | Q(correlation_id=term)
     for entry in AuditEntry.objects.filter(either).order_by("-at")[:MOST]:
         what = entry.what.replace("_", " ")
@@ -171,8 +176,12 @@ def _pages(request: HttpRequest, term: str) -> Iterator[Found]:
 
 
 def _row(kind: str, row: Model, title: str, detail: str, *, key: Any = None) -> Found:
+    return Found(kind, title, detail, _page(row, key=key))
+
+
+def _page(row: Model, *, key: Any = None) -> str:
     name = row._meta.label_lower.replace(".", "_")
-    return Found(kind, title, detail, reverse(f"admin:{name}_change", args=[key or row.pk]))
+    return reverse(f"admin:{name}_change", args=[key or row.pk])
 
 
 def _as_uuid(term: str) -> uuid.UUID | None:

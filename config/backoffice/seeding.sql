@@ -126,14 +126,14 @@ INSERT INTO quotas_denial (
     last_correlation_id)
 SELECT c.org_id, c.metric, CASE WHEN m.access THEN 'RATE_LIMITED' ELSE 'PAYMENT_REQUIRED' END, minute,
        c.version, c.period_start, c.period_end, c.period_key, c.counted, c.included + c.adjusted,
-       k %% 5 + 1, minute, 'req_' || id, 'req_' || id, minute + interval '40 seconds', 'req_' || id || 'z',
-       'req_' || id || 'z'
+       k %% 5 + 1, minute, 'req_' || x.request, 'req_' || x.request, minute + interval '40 seconds',
+       'req_' || x.request || 'z', 'req_' || x.request || 'z'
   FROM quotas_usagecounter c
   JOIN made m ON m.org_id = c.org_id AND (m.n %% 23 = 5 OR NOT m.access)
  CROSS JOIN generate_series(1, 30) k
  CROSS JOIN LATERAL (
        SELECT date_trunc('minute', %(now)s - k * k * interval '37 minutes') AS minute,
-              left(md5(c.org_id || c.metric || k), 20) AS id) x
+              left(md5(c.org_id || c.metric || k), 20) AS request) x
  WHERE c.closed_at IS NULL AND minute >= c.period_start AND minute >= m.created;
 
 INSERT INTO billing_subscription (

@@ -71,6 +71,7 @@ def test_the_page_says_plan_status_quota_and_use(staff: Staff, org: Org) -> None
     response = shown(staff("support"), org.id)
 
     html = response.content.decode()
+    assert f"/admin/explain/?org={org.id}&amp;metric=api_call" in html
     for words in ("starter", "Active", "8,000 of 10,000", "80 %", "owner@acme.example"):
         assert words in html
     assert [chart.total for chart in response.context["usage"]] == [8_000]

@@ -17,6 +17,7 @@ from quotas.denial_models import Denial, DeniedRequest
 from tests.backoffice.rows import fill, org_id
 from tests.support.database import superuser
 from tokens.models import AuditEntry
+from usage.models import UsageEvent
 from webhooks.models import WebhookEvent
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +91,34 @@ def test_a_use_and_its_void_are_both_shown(staff: Staff) -> None:
     assert [one.kind for one in response.context["found"]] == ["Usage event", "Void"]
 
 
+def test_a_counted_use_leads_to_why_it_was_counted(staff: Staff) -> None:
+    fill(4)
+    client = staff("support")
+    UsageEvent.objects.create(
+        **{
+            **UsageEvent.objects.filter(request_id="req-2").values().get(),
+            "id": 999,
+            "request_id": "only",
+        }
+    )
+
+    assert leads_to(client, "only") == "/admin/explain/?id=only"
+
+
+def test_a_request_id_that_two_organisations_used_is_a_list_of_both(staff: Staff) -> None:
+    fill(4)
+    for number, org in ((998, org_id(0)), (999, org_id(1))):
+        held = UsageEvent.objects.filter(request_id="req-2").values().get()
+        UsageEvent.objects.create(**{**held, "id": number, "request_id": "both", "org_id": org})
+
+    response = staff("support").post("/admin/find/", {"term": "both"})
+
+    assert {one.url for one in response.context["found"]} == {
+        page("usage/usageevent", 998),
+        page("usage/usageevent", 999),
+    }
+
+
 def test_a_denied_request_leads_to_its_denial(staff: Staff) -> None:
     fill(1)
     now = clock.now()
@@ -107,7 +136,7 @@ def test_a_denied_request_leads_to_its_denial(staff: Staff) -> None:
     )
 
     for term in ("r-denied", "c-9"):
-        assert leads_to(staff("support"), term) == page("quotas/denial", denial.pk)
+        assert leads_to(staff("support"), term) == f"/admin/explain/?id={term}"
         User.objects.all().delete()
 
 

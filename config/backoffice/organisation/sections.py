@@ -10,6 +10,7 @@ from django.urls import reverse
 from billing.models import InvoiceRef, Operation, Organization, Statement, Subscription
 from billing.notifications.models import Notification
 from config.backoffice import charts
+from config.backoffice.explain import page as explain
 from config.backoffice.ranges import Days
 from quotas.denial_models import Denial
 from quotas.models import Adjustment, Entitlement, Forgiveness, UsageCounter
@@ -38,10 +39,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One metric in the current period, as a bar."""
+    """One metric in the current period, as a bar. `why_url` explains what holds now."""
 
     use: MetricUse
     percent: float
+    why_url: str
 
     @property
     def width(self) -> float:
@@ -54,12 +56,18 @@ class Gauge:
         return self.use.overage == "allow"
 
 
-def gauges(current: CurrentEntitlement) -> list[Gauge]:
+def gauges(org_id: str, current: CurrentEntitlement) -> list[Gauge]:
     """Return the metrics with the share of their limit that is used, in percent."""
     return [
-        Gauge(use, 100 * use.used / use.included if use.included else (100.0 if use.used else 0.0))
+        Gauge(use, _percent(use), explain.address(org=org_id, metric=use.metric))
         for use in current.metrics.values()
     ]
+
+
+def _percent(use: MetricUse) -> float:
+    if not use.included:
+        return 100.0 if use.used else 0.0
+    return 100 * use.used / use.included
 
 
 def use_by_day(org_id: str, days: Days) -> list[charts.Chart]:
