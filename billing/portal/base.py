@@ -14,7 +14,8 @@ from django.views.decorators.csrf import csrf_exempt
 from billing.portal import browser, wording
 from config.contract import clock
 from config.contract.context import identify
-from config.contract.errors import ApiError, Forbidden
+from config.contract.errors import ApiError, Forbidden, NotFound
+from config.contract.ids import is_well_formed
 from config.contract.responses import as_api_error
 from tokens import portal, secrets
 from tokens.portal import Visit
@@ -84,7 +85,7 @@ class VisitPage(PortalPage):
     secret: str
 
     def enter(self, request: HttpRequest) -> None:
-        """Find the visit. Raises VisitOver, FormRefused or ReadOnlyVisit."""
+        """Find the visit. Raises VisitOver, FormRefused, ReadOnlyVisit or NotFound."""
         self.secret = browser.cookie(request, browser.VISIT)
         visit = portal.visit_by(secret=self.secret, now=clock.real_now()) if self.secret else None
         if visit is None:
@@ -95,6 +96,9 @@ class VisitPage(PortalPage):
             browser.check_form(request, self.secret)
         if self.acting and not visit.may_act:
             raise ReadOnlyVisit
+        if not all(map(is_well_formed, self.kwargs.values())):
+            # What the path names is looked up, and PostgreSQL takes no NUL.
+            raise NotFound
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HttpResponse:
         """Return a page with what its forms and its frame need."""

@@ -11,7 +11,9 @@ from datetime import timedelta
 from hmac import compare_digest
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 
 from config.contract.errors import Forbidden
 from tokens import secrets
@@ -28,7 +30,10 @@ class FormRefused(Forbidden):
     """A form that we did not give to this browser."""
 
     def __init__(self) -> None:
-        super().__init__("This form did not come from this page. Go back, reload, try again.")
+        super().__init__(
+            "This form did not come from this page. Go back, reload, try again;"
+            " cookies have to be allowed."
+        )
 
 
 def cookie(request: HttpRequest, name: str) -> str:
@@ -63,7 +68,11 @@ def forget(response: HttpResponse, name: str) -> None:
 
 def check_form(request: HttpRequest, secret: str) -> None:
     """Let a form through that was given to the holder of `secret`. Raises FormRefused."""
-    given = request.POST.get(FORM_TOKEN, "")
+    try:
+        given = request.POST.get(FORM_TOKEN, "")
+    except (BadRequest, MultiPartParserError):
+        # Not in UTF-8, or parts that are none: no form of ours.
+        raise FormRefused from None
     if not secret or not compare_digest(given.encode(), secrets.form_token(secret).encode()):
         raise FormRefused
     # Fetch metadata; older browsers, and plain http beyond loopback, do not send it.

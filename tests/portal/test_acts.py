@@ -364,7 +364,7 @@ def test_a_form_of_one_page_does_nothing_on_another(owner: Owner, owners_visit: 
     assert owner.mirror.cancel_at is None
 
 
-@pytest.mark.parametrize("code", ["platinum", "PRO", "é", "x" * 100])
+@pytest.mark.parametrize("code", ["platinum", "PRO", "é", "%00", "%ff", "x" * 200])
 def test_a_plan_that_is_not_sold_is_not_found(code: str, owners_visit: Visitor) -> None:
     answer = owners_visit.get(f"/portal/plans/{code}")
 

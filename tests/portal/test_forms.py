@@ -73,6 +73,32 @@ def test_no_form_is_taken_without_our_token(path: str, visitor: Visitor) -> None
     assert all(map(refused, answers))
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data; boundary=x", b"--y"),
+        ("multipart/form-data", b""),
+        ("application/x-www-form-urlencoded; charset=utf-16", b"form_token=x"),
+        ("application/x-www-form-urlencoded; charset=none", b"form_token=x"),
+        ("application/json", b"{}"),
+        ("application/x-www-form-urlencoded", b"&".join(b"a=1" for _ in range(2000))),
+        ("application/x-www-form-urlencoded", b"form_token=%ff%00"),
+    ],
+)
+def test_what_is_no_form_is_refused_and_no_fault(
+    kind: str, body: bytes, visitor: Visitor, org: Org
+) -> None:
+    link = link_of(org)
+
+    with nothing_written():
+        answers = [
+            visitor.client.generic("POST", path, body, content_type=kind)
+            for path in (USAGE, "/portal/cancel", link)
+        ]
+
+    assert {one.status_code for one in answers} <= {400, 403}
+
+
 @pytest.mark.parametrize("path", FORMS)
 def test_a_form_without_a_visit_leads_nowhere(path: str, visitor: Visitor) -> None:
     form = forms(visitor.get())[USAGE]

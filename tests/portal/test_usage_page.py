@@ -222,7 +222,7 @@ def test_statements_are_downloaded_as_the_api_gives_them(org: Org) -> None:
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("key", ["1999-01", "x", "2026-11-31", "é"])
+@pytest.mark.parametrize("key", ["1999-01", "x", "2026-11-31", "é", "%00", "%ff", "9" * 200])
 def test_a_period_without_a_statement_is_not_found(key: str, visitor: Visitor) -> None:
     answer = visitor.get(f"/portal/statements/{key}.json")
 
