@@ -1,6 +1,7 @@
 """What support and billing do all day, in a real browser against the running product."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from config.contract.clients import clients
 from quotas.models import Entitlement
 from tests.support.cast import Org, make_org
 from tests.support.live import Live
+from tests.support.pictures import picture
 from tests.webhooks.cast import an_event, deliver, sign_up, work_off
 from webhooks.models import WebhookEvent
 
@@ -70,16 +72,19 @@ def say_why(page: Page, why: str = "ticket 4711") -> None:
     page.get_by_role("button", name="Show what will change").click()
 
 
-def test_a_quota_is_reset_after_its_dry_run(live: Live, log_in: LogIn, faults: list[str]) -> None:
+def test_a_quota_is_reset_after_its_dry_run(
+    live: Live, log_in: LogIn, faults: list[str], tmp_path: Path
+) -> None:
     org = make_org()
     org.use(10_000)
     page = on_page_of(log_in("billing admin"), live, org)
 
     follow(page, "Reset quota")
     page.get_by_text("Forgive what was used").click()
-    say_why(page)
+    say_why(page, "the gateway looped on 21 November, ticket 4711")
     row = page.get_by_role("row", name="api_call: used")
     expect(row).to_contain_text("10,000")
+    picture(page, "act-reset-quota", elsewhere=tmp_path)
     assert org.use(1).status_code == 429
     page.get_by_role("button", name="Reset quota").click()
 
