@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 
 from config.contract.admin import OrgAdmin, ReadOnlyAdmin, page_link, units
+from config.contract.history_admin import Changes, HistoryAdmin, history_of
 from tokens.models import (
     ActivationCode,
     AuditEntry,
@@ -157,3 +158,9 @@ class AuditEntryAdmin(OrgAdmin):
     def family_page(self, obj: Any) -> SafeString:
         """The installation it happened to."""
         return page_link("tokens_tokenfamily", obj.family_id)
+
+
+for _history in history_of("tokens"):
+    # An operator's key belongs to no organization.
+    _of_one = any(field.name == "org_id" for field in _history._meta.fields)
+    admin.site.register(_history, HistoryAdmin if _of_one else Changes)

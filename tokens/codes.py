@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Value
 
+from config.contract import history
 from config.contract.errors import ApiError, Forbidden, NotFound, ValidationFailed
 from tokens import domains, scopes, secrets
 from tokens.families import live_families, waiting_codes
@@ -91,7 +92,7 @@ def preview_code(
 
 def revoke_code(*, org_id: str, code_id: int, who: str, now: datetime) -> bool:
     """End a code that nobody used yet; False where it is none of these (any more)."""
-    with transaction.atomic():
+    with transaction.atomic(), history.because("code revoked", who=who):
         code = waiting_codes(org_id, now=now).select_for_update().filter(pk=code_id).first()
         if code is None:
             return False

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
+from config.contract import history
 from config.contract.errors import Forbidden, Unauthenticated
 from tokens import access, secrets
 from tokens.models import ActivationCode, OrgAccess, RefreshToken, TokenFamily
@@ -71,7 +72,8 @@ def revoke_all(*, org_id: str, who: str, now: datetime) -> int:
     with transaction.atomic():
         # Codes first: one that is being activated right now holds its row until
         # its family can be seen by the statement after this.
-        codes = waiting_codes(org_id, now=now).update(revoked_at=now)
+        with history.because("revoked", who=who):
+            codes = waiting_codes(org_id, now=now).update(revoked_at=now)
         alive = list(live_families(org_id, now=now).select_for_update().order_by("id"))
         for family in alive:
             _end(family, reason="revoked", who=who, now=now)
@@ -158,7 +160,8 @@ def _revoke(family: TokenFamily, *, reason: str, who: str, now: datetime) -> Non
 
 def _end(family: TokenFamily, *, reason: str, who: str, now: datetime) -> None:
     family.revoked_at, family.revoked_reason = now, reason
-    family.save(update_fields=["revoked_at", "revoked_reason"])
+    with history.because(reason, who=who):
+        family.save(update_fields=["revoked_at", "revoked_reason"])
     _audit(family, "reuse_detected" if reason == "reuse" else "revoked", now=now, who=who)
 
 

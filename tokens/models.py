@@ -2,6 +2,7 @@
 
 from typing import Self
 
+import pghistory
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -9,6 +10,11 @@ from django.db.models import F, Q
 
 #: Operator credentials have a row of access too; nobody may take one for an organisation.
 OPERATOR_KEY_PREFIX = "opk"
+
+
+def _by_org(name: str) -> dict[str, object]:
+    """Index a history table for the timeline of an organisation."""
+    return {"indexes": [models.Index(fields=["org_id", "-pgh_id"], name=name)]}
 
 
 class OrgAccessQuerySet(models.QuerySet["OrgAccess"]):
@@ -19,6 +25,7 @@ class OrgAccessQuerySet(models.QuerySet["OrgAccess"]):
         return self.exclude(org_id__startswith=f"{OPERATOR_KEY_PREFIX}_")
 
 
+@pghistory.track(exclude=["generation"], meta=_by_org("org_access_history_by_org"))
 class OrgAccess(models.Model):
     """Whether an organisation may call at all; one row each.
 
@@ -42,6 +49,8 @@ class OrgAccess(models.Model):
         return f"{self.org_id}{' (suspended)' if self.suspended_at else ''}"
 
 
+# A refresh is in the audit trail; here it would add a row every ten minutes.
+@pghistory.track(exclude=["last_refreshed_at", "expires_at"], meta=_by_org("family_history_by_org"))
 class TokenFamily(models.Model):
     """One installation: the chain of refresh tokens that began with one activation."""
 
@@ -72,6 +81,8 @@ class TokenFamily(models.Model):
         return f"{self.id} of {self.org_id}"
 
 
+# What a code or a secret could be guessed from has no place in a history.
+@pghistory.track(exclude=["code_hash"], meta=_by_org("code_history_by_org"))
 class ActivationCode(models.Model):
     """A one-time code that an installation trades for its first tokens. Kept as a hash."""
 
@@ -136,6 +147,7 @@ class RefreshToken(models.Model):
         return f"refresh {self.pk} of {self.family_id}"
 
 
+@pghistory.track(exclude=["secret_hash", "previous_secret_hash", "last_used_at", "uses"])
 class OperatorKey(models.Model):
     """A credential of the company's own backend. Two secrets may live, both kept as hashes."""
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
+from config.contract import history
 from config.contract.errors import NotFound, Unauthenticated, ValidationFailed
 from config.contract.ids import new_id
 from tokens import access, jwt, scopes, secrets
@@ -32,7 +33,7 @@ def create(*, name: str, wanted: list[str], who: str, now: datetime) -> NewSecre
     if not wanted or not scopes.OPERATOR.issuperset(wanted):
         raise ValidationFailed({"scopes": ["Not one of the scopes an operator can have"]})
     made = NewSecret(new_id(OPERATOR_KEY_PREFIX), secrets.new_operator_secret())
-    with transaction.atomic():
+    with transaction.atomic(), history.because("operator key made", who=who):
         OperatorKey.objects.create(
             key_id=made.key_id,
             name=name,
@@ -51,7 +52,7 @@ def rotate(*, key_id: str, who: str, now: datetime) -> NewSecret:
 
     Raises NotFound, also for a revoked credential: its new secret would be of no use.
     """
-    with transaction.atomic():
+    with transaction.atomic(), history.because("operator key rotated", who=who):
         row = _locked(key_id)
         if row.revoked_at is not None:
             raise NotFound
@@ -74,7 +75,7 @@ def drop_previous(*, key_id: str, who: str, now: datetime) -> None:
 
 def revoke(*, key_id: str, who: str, now: datetime) -> None:
     """End a credential and, at their next request, the tokens got with it. Raises NotFound."""
-    with transaction.atomic():
+    with transaction.atomic(), history.because("operator key revoked", who=who):
         row = _locked(key_id)
         row.revoked_at = row.revoked_at or now
         row.save(update_fields=["revoked_at"])

@@ -9,6 +9,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
+from config.contract import history
 from config.contract.errors import Unauthenticated
 from config.contract.ids import new_id
 from tokens import jwt, secrets
@@ -41,15 +42,16 @@ def issue_code(
     domain: str = "",
 ) -> ActivationCode:
     """Store a one-time code (its hash) that lives `ACTIVATION_CODE_LIFE` from `now` (real time)."""
-    issued = ActivationCode.objects.create(
-        code_hash=secrets.hashed(code),
-        org_id=org_id,
-        domain=domain,
-        scopes=sorted(scopes),
-        issued_by=issued_by,
-        created_at=now,
-        expires_at=now + settings.ACTIVATION_CODE_LIFE,
-    )
+    with history.because("code issued", who=issued_by):
+        issued = ActivationCode.objects.create(
+            code_hash=secrets.hashed(code),
+            org_id=org_id,
+            domain=domain,
+            scopes=sorted(scopes),
+            issued_by=issued_by,
+            created_at=now,
+            expires_at=now + settings.ACTIVATION_CODE_LIFE,
+        )
     audit(org_id=org_id, what="code_issued", who=issued_by, now=now, domain=domain)
     return issued
 
@@ -62,7 +64,8 @@ def restart_code(*, code: str, now: datetime) -> bool:
     waiting = ActivationCode.objects.filter(
         code_hash=secrets.hashed(code), used_at=None, revoked_at=None
     )
-    return waiting.update(expires_at=now + settings.ACTIVATION_CODE_LIFE) == 1
+    with history.because("code sent to its owner"):
+        return waiting.update(expires_at=now + settings.ACTIVATION_CODE_LIFE) == 1
 
 
 def activate(*, code: str, domain: str | None, now: datetime) -> IssuedTokens:
@@ -71,7 +74,7 @@ def activate(*, code: str, domain: str | None, now: datetime) -> IssuedTokens:
     Raises CodeInvalid for a wrong, used, expired or revoked code and for another
     domain than the code's; a wrong domain does not use the code up.
     """
-    with transaction.atomic():
+    with transaction.atomic(), history.because("activated"):
         found = (
             ActivationCode.objects.select_for_update()
             .filter(code_hash=secrets.hashed(code), used_at=None, revoked_at=None)

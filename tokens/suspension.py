@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from config.contract import history
 from config.contract.errors import NotFound
 from tokens import access
 from tokens.models import AuditEntry, OrgAccess
@@ -38,7 +39,7 @@ def suspended_at(*, org_id: str, at: datetime) -> tuple[datetime, str, str] | No
 def _set(
     org_id: str, *, at: datetime | None, reason: str, what: str, who: str, now: datetime
 ) -> None:
-    with transaction.atomic():
+    with transaction.atomic(), history.because(f"{what}: {reason}", who=who):
         organisations = OrgAccess.objects.organisations()
         row = organisations.select_for_update().filter(org_id=org_id).first()
         if row is None:

@@ -7,7 +7,14 @@ from django.db import models
 from django.db.models import Q
 
 
-@pghistory.track()
+# Indexed for the timeline of an organisation.
+@pghistory.track(
+    meta={
+        "indexes": [
+            models.Index(fields=["org_id", "-pgh_id"], name="notification_settings_history")
+        ]
+    }
+)
 class NotificationSettings(models.Model):
     """Where an organisation wants to be told. Without a row: its owner, by e-mail.
 

@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 from config.backoffice.acts.registry import acts_open_to
 from config.backoffice.explain import page as explain_page
 from config.contract.admin import plural
-from config.contract.history_admin import HistoryAdmin
+from config.contract.history_admin import Changes
 
 #: Headings, each with its pages: model and icon (Material Symbols, served from here).
 PAGES: dict[str, dict[str, str]] = {
@@ -103,7 +103,7 @@ def _histories() -> dict[str, str]:
     return {
         model._meta.label: "history_edu"
         for model, page in admin.site._registry.items()
-        if isinstance(page, HistoryAdmin)
+        if isinstance(page, Changes)
     }
 
 

@@ -7,15 +7,15 @@ from django.apps import apps
 from django.contrib import admin
 from django.db import models
 
-from config.contract.admin import OrgAdmin, tracked_by
+from config.contract.admin import OrgAdmin, ReadOnlyAdmin, tracked_by
 
 
-class HistoryAdmin(OrgAdmin):
+class Changes(ReadOnlyAdmin):
     """Every change of the rows of another table, and why it was made."""
 
-    list_display = ("at", "what", "organization", "why", "who", "request_id")
+    list_display: tuple[Any, ...] = ("at", "what", "why", "who", "request_id")
     search_fields = ("pgh_label__exact",)
-    search_help_text = "Organization id; insert, update or delete"
+    search_help_text = "Insert, update or delete"
 
     def __init__(self, model: type[models.Model], admin_site: admin.AdminSite) -> None:
         super().__init__(model, admin_site)
@@ -46,6 +46,13 @@ class HistoryAdmin(OrgAdmin):
     def request_id(self, obj: Any) -> str:
         """The request that did it."""
         return _context(obj, "request_id")
+
+
+class HistoryAdmin(Changes, OrgAdmin):
+    """The changes of rows that belong to an organization."""
+
+    list_display = ("at", "what", "organization", "why", "who", "request_id")
+    search_help_text = "Organization id; insert, update or delete"
 
 
 def history_of(app_label: str) -> list[type[models.Model]]:
