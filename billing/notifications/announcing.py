@@ -21,12 +21,19 @@ _PAGE = 200
 
 
 def announce(
-    *, org_id: str, kind: str, key: str, data: dict[str, Any], at: datetime
+    *,
+    org_id: str,
+    kind: str,
+    key: str,
+    data: dict[str, Any],
+    at: datetime,
+    by_mail: bool = True,
 ) -> Notification | None:
     """Tell an organisation, once for each `key`; None where it was announced before.
 
     Runs inside the caller's transaction: what happened and that it is to be told
-    are written together. `data` is sent as it stands, and holds no personal data.
+    are written together. `data` is sent as it stands, and holds no personal data;
+    `by_mail` False leaves it to the webhook.
     """
     now = clock.real_now()
     try:
@@ -44,16 +51,16 @@ def announce(
         return None
     Delivery.objects.bulk_create(
         Delivery(notification=made, channel=channel, address=address, due_at=now)
-        for channel, address in _ways(org_id)
+        for channel, address in _ways(org_id, by_mail=by_mail)
     )
     return made
 
 
-def _ways(org_id: str) -> Iterator[tuple[str, str]]:
+def _ways(org_id: str, *, by_mail: bool) -> Iterator[tuple[str, str]]:
     asked = NotificationSettings.objects.filter(org_id=org_id).first()
     if asked is not None and asked.url:
         yield Delivery.Channel.WEBHOOK, ""
-    for address in addresses_of(org_id, asked):
+    for address in addresses_of(org_id, asked) if by_mail else ():
         yield Delivery.Channel.EMAIL, address
 
 
@@ -66,7 +73,11 @@ def addresses_of(org_id: str, asked: NotificationSettings | None) -> list[str]:
 
 
 def announce_crossings() -> int:
-    """Announce a page of the thresholds that nobody was told of yet; returns how many it were."""
+    """Announce a page of the thresholds that nobody was told of yet; returns how many it were.
+
+    Of those that were crossed at one stroke a person is mailed the highest; the
+    webhook says each.
+    """
     with transaction.atomic():
         untold = (
             ThresholdCrossed.objects.filter(told_at=None)
@@ -74,6 +85,7 @@ def announce_crossings() -> int:
             .select_for_update(skip_locked=True)
         )
         page = list(untold[:_PAGE])
+        highest = {_stroke(one): one.pk for one in sorted(page, key=lambda one: one.percent)}
         for crossed in page:
             announce(
                 org_id=crossed.org_id,
@@ -87,11 +99,16 @@ def announce_crossings() -> int:
                     "used": crossed.used,
                 },
                 at=crossed.crossed_at,
+                by_mail=highest[_stroke(crossed)] == crossed.pk,
             )
         ThresholdCrossed.objects.filter(pk__in=[one.pk for one in page]).update(
             told_at=clock.real_now()
         )
     return len(page)
+
+
+def _stroke(crossed: ThresholdCrossed) -> tuple[object, ...]:
+    return crossed.org_id, crossed.metric, crossed.period_start, crossed.crossed_at
 
 
 def announce_trial_ends(*, now: datetime) -> int:

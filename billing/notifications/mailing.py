@@ -9,11 +9,11 @@ from django.template.loader import render_to_string
 
 from billing.models import InvoiceRef, Organization
 from billing.notifications.models import Notification
-from billing.text import day, money, units
+from billing.text import day, metric_name, money, units
 
 Kind = Notification.Kind
 _SUBJECTS = {
-    Kind.THRESHOLD_CROSSED: "{threshold}% of your {metric} quota is used",
+    Kind.THRESHOLD_CROSSED: "{threshold}% used: {metric}",
     Kind.TRIAL_ENDING: "Your trial is about to end",
     Kind.PAYMENT_FAILED: "A payment failed",
 }
@@ -34,6 +34,7 @@ def message(notification: Notification, address: str) -> EmailMessage:
     }
     if notification.kind == Kind.THRESHOLD_CROSSED:
         context |= {name: units(data[name]) for name in ("used", "includedUnits")}
+        context["metric"] = metric_name(data["metric"])
     if notification.kind == Kind.TRIAL_ENDING:
         ends_at = datetime.fromisoformat(data["trialEndsAt"])
         context["ends_at"] = f"{day(ends_at)}, {ends_at:%H:%M}"
@@ -46,7 +47,7 @@ def message(notification: Notification, address: str) -> EmailMessage:
         )
     host = settings.PUBLIC_URL.partition("://")[2].partition("/")[0].partition(":")[0]
     return EmailMessage(
-        _SUBJECTS[Kind(notification.kind)].format_map(data),
+        _SUBJECTS[Kind(notification.kind)].format_map(context),
         render_to_string(f"mail/{notification.kind.replace('.', '_')}.txt", context),
         settings.DEFAULT_FROM_EMAIL,
         [address],

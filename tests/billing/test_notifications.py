@@ -112,17 +112,30 @@ def test_another_secret_does_not_verify(org: Org, receiver: Receiver) -> None:
 
 
 def test_the_owner_is_told_by_mail_where_nothing_was_set_up(org: Org) -> None:
-    org.use(8_000)
+    org.use(5_000)
 
     told()
 
-    assert [message.to for message in mail.outbox] == [["owner@acme.example"]] * 2
-    [half, most] = sorted(mail.outbox, key=lambda one: one.subject)
-    assert half.subject == "50% of your api_call quota is used"
-    assert most.subject == "80% of your api_call quota is used"
-    assert "Acme has used 80%" in most.body
-    assert "8,000" in most.body
-    assert "10,000" in most.body
+    [message] = mail.outbox
+    assert message.to == ["owner@acme.example"]
+    assert message.subject == "50% used: API calls"
+    assert "Acme has reached 50% of its quota" in message.body
+    assert "Used      5,000" in message.body
+    assert "Included  10,000" in message.body
+
+
+def test_of_what_is_crossed_at_one_stroke_the_highest_is_mailed_and_each_is_posted(
+    org: Org, receiver: Receiver
+) -> None:
+    put(org, url=receiver.url)
+
+    org.use(8_000)
+    org.use(2_000)
+    told()
+
+    subjects = sorted(message.subject for message in mail.outbox)
+    assert subjects == ["100% used: API calls", "80% used: API calls"]
+    assert sorted(got.body["data"]["threshold"] for got in receiver.got) == [50, 80, 100]
 
 
 def test_nothing_is_told_twice(org: Org, receiver: Receiver) -> None:
