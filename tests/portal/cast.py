@@ -83,7 +83,7 @@ def used_before(org_id: str, metric: str, each_day: list[int], *, now: datetime)
     counter = UsageCounter.objects.get(org_id=org_id, metric=metric, period_end__gt=now)
     total = 0
     for ago, value in enumerate(reversed(each_day)):
-        at = now - timedelta(days=ago, minutes=1)
+        at = now - timedelta(days=ago)
         if not value:
             continue
         if at >= counter.period_start:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from billing.models import Operation
+from config.contract import clock
 from tests.portal.http import LiveOwner, new_live_owner, watched
 from tests.support.accessible import faults, overflow
 from tests.support.live import Live
@@ -17,6 +18,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PHONE: ViewportSize = {"width": 375, "height": 740}
 DESK: ViewportSize = {"width": 1280, "height": 800}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+def _month() -> str:
+    return f"{clock.now():%Y-%m}"
 
 
 @pytest.fixture
@@ -110,7 +115,7 @@ def every_page(page: Page, owner: LiveOwner) -> Iterator[str]:
     for summary in page.get_by_text("As a table").all():
         summary.click()
     yield "usage with its tables"
-    for path in ("plans/pro", "cancel", "statements/1999-01.json"):
+    for path in ("plans/pro", "cancel", "statements/1999-01.json", f"statements/{_month()}"):
         page.goto(f"{base}/portal/{path}")
         yield path
     page.goto(f"{base}/portal/plans/business")
@@ -139,7 +144,7 @@ def test_every_page_is_accessible_and_fits_light_and_dark_on_a_desk_and_a_phone(
                 page.emulate_media(color_scheme=scheme)
                 found[name, scheme, window["width"]] = faults(page) + overflow(page)
 
-    assert len(found) == 4 * 11
+    assert len(found) == 4 * 12
     assert {where: wrong for where, wrong in found.items() if wrong} == {}
     # What is refused answers 4xx, and the browser notes that in its console.
     assert [one for one in noticed if not one.startswith("console: Failed to load")] == []

@@ -128,8 +128,9 @@ _OVERFLOW = """
   const beyond = document.documentElement.scrollWidth - window.innerWidth;
   if (beyond > 0) wide.push(`the page by ${beyond} px`);
   for (const box of document.querySelectorAll("body *")) {
-    const shown = getComputedStyle(box).display;
-    if (box.closest("svg, .unseen, .plot") || shown.startsWith("inline")) continue;
+    const {display, overflowX} = getComputedStyle(box);
+    if (box.closest("svg, .unseen, .plot") || display.startsWith("inline")) continue;
+    if (overflowX === "auto" || overflowX === "scroll") continue;
     const more = box.scrollWidth - box.clientWidth;
     if (more > 0) wide.push(`${box.tagName} ${box.className} by ${more} px`);
   }
@@ -141,7 +142,8 @@ _OVERFLOW = """
 def overflow(page: Page) -> list[str]:
     """Return what is wider than what it stands in.
 
-    The words beside a drawing (`.plot`) may stand out of the place of their day.
+    The words beside a drawing (`.plot`) may stand out of the place of their day, and
+    what scrolls by itself (a wide table) holds what is wide.
     """
     found: Any = page.evaluate(_OVERFLOW)
     return list(found)
