@@ -30,7 +30,7 @@ def test_the_walk_goes_from_sign_up_to_the_standard_denial(live: Live, tmp_path:
 
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    first, repeat, check, entitlements, last, denial = (json.loads(line) for line in lines)
+    first, repeat, check, entitlements, last, denial, link = (json.loads(line) for line in lines)
     assert lines[0] == lines[1]
     assert first == repeat
     assert first["data"]["remaining"] == 1
@@ -39,6 +39,7 @@ def test_the_walk_goes_from_sign_up_to_the_standard_denial(live: Live, tmp_path:
     assert last["data"]["remaining"] == 0
     assert denial["error"]["code"] == "RATE_LIMITED"
     assert denial["error"]["details"]["resetsAt"] == entitlements["data"]["periodEnd"]
+    assert link["data"]["url"].startswith(f"{live.base}/portal/")
     assert re.search(r"^HTTP/1.1 429", done.stdout, re.M)
     assert re.search(
         r"^retry-after: \w{3}, \d\d \w{3} \d{4} 00:00:00 GMT", done.stdout, re.M | re.I
