@@ -336,6 +336,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute="0"),
         "options": {"expires": 1800},
     },
+    "finish-exports": {
+        "task": "config.backoffice.tasks.finish_exports",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "forget-exports": {
+        "task": "config.backoffice.tasks.forget_exports",
+        "schedule": crontab(minute="53"),
+        "options": {"expires": 1800},
+    },
     "forget-denials": {
         "task": "quotas.tasks.forget_denials",
         "schedule": crontab(minute="29"),
@@ -410,6 +420,11 @@ if NOTIFY_LOOPBACK and not EMBEDDED:
 NOTIFY_SECONDS = env.float("NOTIFY_SECONDS", default=10.0)
 #: How long before its end an owner hears of it.
 TRIAL_ENDING_NOTICE = timedelta(days=3)
+#: Lists of staff as files: where they lie (web and workers share it), how long they may
+#: be fetched, and how many rows are sent at once without one.
+EXPORT_DIR = Path(env.str("EXPORT_DIR", default=str(DATA_DIR / "exports")))
+EXPORT_LIFE = timedelta(hours=env.int("EXPORT_HOURS", default=24))
+EXPORT_AT_ONCE = env.int("EXPORT_AT_ONCE", default=5000)
 EVENT_AHEAD = timedelta(minutes=5)
 LATE_GRACE_BLOCK = timedelta(minutes=15)
 LATE_GRACE_ALLOW = timedelta(hours=72)

@@ -15,6 +15,7 @@ from billing.views import PlanViewSet, SignUpViewSet
 from config import views
 from config.apidocs import SwaggerView
 from config.backoffice.explain import page as explain_page
+from config.backoffice.exports import views as export_views
 from config.backoffice.organisation.page import organisation
 from config.backoffice.search import search
 from config.backoffice.second_factor import views as second_factor
@@ -101,7 +102,14 @@ urlpatterns = [
     ),
     path("admin/second-factor/", admin.site.admin_view(second_factor.page), name="second-factor"),
     # Pages of ours under the admin's own names, before its last pattern, which takes all.
-    path("admin/", ([*explain_page.urlpatterns, *_ADMIN], _ADMIN_APP, _ADMIN_NAMESPACE)),
+    path(
+        "admin/",
+        (
+            [*explain_page.urlpatterns, *export_views.urlpatterns, *_ADMIN],
+            _ADMIN_APP,
+            _ADMIN_NAMESPACE,
+        ),
+    ),
     path("", RedirectView.as_view(url="/admin/")),
     re_path(r"^api(?:/.*)?$", not_found, kwargs={"exception": None}),
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from dateutil.relativedelta import relativedelta
 from django.contrib import admin
@@ -153,6 +153,7 @@ class UsageCounterAdmin(OrgAdmin):
     search_fields = ("metric__exact", "period_key__exact")
     search_help_text = "Organization id, metric or period key"
     extra_fields = ("used", "limit", "remaining", "entitlement", *OrgAdmin.extra_fields)
+    export_columns = ("used", "limit", "remaining")
 
     @admin.display(description="entitlement")
     def entitlement(self, obj: UsageCounter) -> SafeString:
@@ -218,6 +219,12 @@ class CounterRepairAdmin(OrgAdmin):
     search_help_text = "Organization id, or who did it"
 
 
+def why_link(**asked: str) -> SafeString:
+    """Return a link to the page that explains."""
+    url = f"{reverse('admin:explain')}?{urlencode(asked)}"
+    return format_html('<a class="text-link" href="{}">Why?</a>', url)
+
+
 class DeniedAdmin(OrgAdmin):
     """Found by whatever id of a denied request: those have indexes that a plain OR misses."""
 
@@ -251,13 +258,19 @@ class DenialAdmin(DeniedAdmin):
         units("count"),
         "used",
         "included",
-        "period_key",
-        "last_at",
+        "explained",
         "last_correlation_id",
     )
     list_filter = ("code", MetricFilter)
     found_by = "denial_id"
-    extra_fields = ("remaining", *OrgAdmin.extra_fields)
+    extra_fields = ("remaining", "explained", *OrgAdmin.extra_fields)
+
+    @admin.display(description="explained")
+    def explained(self, obj: Denial) -> SafeString:
+        """Why they were denied: the first of them, whose ids are always kept."""
+        if obj.first_request_id:
+            return why_link(id=obj.first_request_id)
+        return why_link(org=obj.org_id, metric=obj.metric, at=obj.first_at.isoformat())
 
 
 @admin.register(DeniedRequest)
@@ -280,12 +293,12 @@ class DeniedRequestAdmin(DeniedAdmin):
     list_select_related = ("denial",)
     found_by = "pk"
     extra_fields = ("organization", "explained", *OrgAdmin.extra_fields)
+    export_columns = ("org_of",)
 
     @admin.display(description="explained")
     def explained(self, obj: DeniedRequest) -> SafeString:
         """Why it was denied."""
-        url = f"{reverse('admin:explain')}?id={quote(obj.request_id or obj.use_id)}"
-        return format_html('<a class="text-link" href="{}">Why?</a>', url)
+        return why_link(id=obj.request_id or obj.use_id)
 
     @admin.display(description="denial")
     def denial_page(self, obj: DeniedRequest) -> SafeString:

@@ -89,6 +89,7 @@ class RefreshTokenAdmin(OrgAdmin):
 
     org_lookup = "family__org_id"
     extra_fields = ("organization", *OrgAdmin.extra_fields)
+    export_columns = ("org_of",)
     list_display = ("pk", "organization", "family_page", "issued_at", "expires_at", "used_at")
     list_filter = (("used_at", admin.EmptyFieldListFilter),)
     list_select_related = ("family",)

@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -16,9 +17,11 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from config.backoffice.acts.registry import ACTS
 from config.backoffice.acts.stripe import MOST, ReplayWebhooks
 from config.backoffice.acts.views import begin
+from config.backoffice.export_models import Export
+from config.backoffice.exports.views import file_address
 from config.backoffice.models import StaffAct
 from config.backoffice.roles import ROLES
-from config.contract.admin import OrgAdmin
+from config.contract.admin import OrgAdmin, ReadOnlyAdmin, badge, units
 from webhooks.admin import WebhookEventAdmin
 from webhooks.models import WebhookEvent
 
@@ -70,6 +73,7 @@ class AccountAdmin(SuperusersOnly, UserAdmin, ModelAdmin):  # type: ignore[misc,
     )
     list_filter = ("is_active", "is_staff", "is_superuser", "groups")
     filter_horizontal = ("groups",)
+    export_columns = ("roles",)
     fieldsets = (
         (None, {"fields": ("username", "password_page")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
@@ -168,3 +172,34 @@ class ReplayableAdmin(WebhookEventAdmin):
         """Show what replaying the chosen ones would change, to be confirmed."""
         ids = queryset.order_by("pk").values_list("event_id", flat=True)[: MOST + 1]
         return begin(request, ACTS[_REPLAY], {"event_ids": "\n".join(ids)})
+
+
+@admin.register(Export)
+class ExportAdmin(ReadOnlyAdmin):
+    """Long lists that were taken out. All are seen by all; a file is its maker's alone."""
+
+    hidden = ("last_key",)
+    list_display = (
+        "created_at",
+        "listed",
+        "maker",
+        badge("state", {"done": "success", "waiting": "info", "failed": "danger"}),
+        units("rows"),
+        units("size"),
+        "expires_at",
+    )
+    list_filter = ("state",)
+    list_select_related = ("maker",)
+    search_fields = ("maker__username__exact",)
+    search_help_text = "Name of the member of staff"
+    extra_fields = ("file",)
+
+    @admin.display(description="file")
+    def file(self, obj: Export) -> SafeString:
+        """Where its maker fetches it."""
+        if obj.state == Export.State.WAITING:
+            return SafeString('It is being written. <a class="text-link" href="">Look again</a>')
+        if obj.state != Export.State.DONE:
+            return SafeString("-")
+        link = '<a class="text-link" href="{}">Download</a>, for its maker alone'
+        return format_html(link, file_address(obj))

@@ -3,6 +3,8 @@
 import pgtrigger
 from django.db import models
 
+from config.backoffice.export_models import Export  # noqa: F401 - a table of this app
+
 
 class StaffAct(models.Model):
     """An act that a member of staff confirmed. Append-only; committed before the act begins.

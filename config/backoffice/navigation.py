@@ -60,6 +60,7 @@ PAGES: dict[str, dict[str, str]] = {
         "tokens.OperatorKey": "vpn_key",
         "tokens.AuditEntry": "history",
         "backoffice.StaffAct": "gavel",
+        "backoffice.Export": "download",
     },
     "System": {
         "contract.Installation": "dns",

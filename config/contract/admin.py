@@ -80,6 +80,8 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[type-arg]
     hidden: tuple[str, ...] = ()
     #: What a page shows beyond the columns.
     extra_fields: ClassVar[tuple[str, ...]] = ()
+    #: What an export has beyond the columns that may be seen: of the row, or of this page.
+    export_columns: ClassVar[tuple[str, ...]] = ()
 
     actions: Any = None
     change_form_outer_before_template = "admin/acts/offers.html"

@@ -30,20 +30,21 @@ _SECRET_VALUES = re.compile(
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank what must never reach a log: by the key's name, and by the look of the value."""
     for key in list(event):
-        event[key] = REDACTED if _SECRET_KEYS.search(key) else _clean(event[key])
+        event[key] = REDACTED if _SECRET_KEYS.search(key) else cleaned(event[key])
     return event
 
 
-def _clean(value: Any) -> Any:
+def cleaned(value: Any) -> Any:
+    """Return a value without what looks like a secret or an e-mail address, at any depth."""
     if isinstance(value, str):
         return _SECRET_VALUES.sub(REDACTED, value)
     if isinstance(value, dict):
         return {
-            k: REDACTED if isinstance(k, str) and _SECRET_KEYS.search(k) else _clean(v)
+            k: REDACTED if isinstance(k, str) and _SECRET_KEYS.search(k) else cleaned(v)
             for k, v in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
-        return [_clean(item) for item in value]
+        return [cleaned(item) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
     return _SECRET_VALUES.sub(REDACTED, str(value))

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.db.models import Model
 
 from billing.models import (
@@ -17,6 +18,7 @@ from billing.models import (
     Subscription,
 )
 from billing.notifications.models import Delivery, Notification, NotificationSettings
+from config.backoffice.export_models import Export
 from config.backoffice.models import StaffAct, StaffActEnd
 from config.backoffice.roles import OUR_APPS
 from config.contract import clock
@@ -102,6 +104,21 @@ def fill(count: int, *, now: datetime | None = None) -> None:
             state=WebhookEvent.State.values[number % 4],
             processed_at=now,
         )
+
+
+def _export(number: int, now: datetime) -> None:
+    maker, _ = User.objects.get_or_create(username="maker", defaults={"is_staff": True})
+    Export.objects.create(
+        uuid=uuid.UUID(int=number + 1),
+        listed="usage.UsageEvent",
+        query="q=1",
+        maker=maker,
+        state=Export.State.DONE,
+        created_at=now,
+        lease_until=now,
+        finished_at=now,
+        expires_at=now,
+    )
 
 
 def a_row(model: type[Model]) -> Any:
@@ -309,6 +326,7 @@ def _access(number: int, now: datetime) -> None:
         family=family,
     )
     RefreshToken.objects.create(family=family, token_hash=hashed, issued_at=now, expires_at=until)
+    _export(number, now)
     act = StaffAct.objects.create(
         uuid=uuid.UUID(int=number + 1),
         act="reset-quota",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from psycopg.errors import QueryCanceled
 
 from quotas.denial_models import DeniedRequest
@@ -12,6 +12,13 @@ from usage.models import UsageEvent, UsageVoid
 #: Requests under one correlation id that an explanation names.
 MOST_SHOWN = 20
 _MOST_TWINS = 5
+# One look-up in the unique index for each organisation, however long the ledger is.
+_NEWEST = """
+SELECT u.id FROM quotas_entitlement o
+ CROSS JOIN LATERAL (SELECT id FROM usage_usageevent e
+                      WHERE e.org_id = o.org_id AND e.request_id = %s LIMIT 1) u
+ ORDER BY u.id DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +33,37 @@ class Found:
 def find(quoted: str, *, org_id: str | None, metric: str | None) -> Found:
     """Return the denied requests and the counted use known as `quoted`, of one organisation or all.
 
-    Without an organisation the ledger is read as far as time allows: its keys begin
-    with the organisation.
+    Without an organisation it is the newest of them; `ledger_asked` tells whether
+    the database took the time to look into each organisation's events.
     """
     denied = DeniedRequest.objects.known_as(quoted).select_related("denial").order_by("-at", "-pk")
-    events = UsageEvent.objects.filter(request_id=quoted).order_by("-pk")
     if org_id is not None:
         denied = denied.filter(denial__org_id=org_id)
-        events = events.filter(org_id=org_id)
     if metric is not None:
         denied = denied.filter(denial__metric=metric)
-        events = events.filter(metric=metric)
     requests = list(denied[:MOST_SHOWN])
     if requests and org_id is None:
         # Ids are unique within an organisation: the same one elsewhere is another's.
-        requests = [one for one in requests if one.denial.org_id == requests[0].denial.org_id]
-        events = events.filter(org_id=requests[0].denial.org_id)
+        org_id = requests[0].denial.org_id
+        requests = [one for one in requests if one.denial.org_id == org_id]
     try:
-        event = events.first()
+        event = _event(quoted, org_id)
     except OperationalError as error:
         if not isinstance(error.__cause__, QueryCanceled):
             raise
         return Found(requests, None, ledger_asked=False)
+    if event is not None and metric not in (None, event.metric):
+        event = None
     return Found(requests, _with_its_void(event) if event else None)
+
+
+def _event(request_id: str, org_id: str | None) -> UsageEvent | None:
+    if org_id is not None:
+        return UsageEvent.objects.filter(org_id=org_id, request_id=request_id).first()
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWEST, [request_id])
+        found = cursor.fetchone()
+    return UsageEvent.objects.get(pk=found[0]) if found else None
 
 
 def _with_its_void(event: UsageEvent) -> CountedUse:

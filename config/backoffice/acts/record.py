@@ -46,6 +46,23 @@ def begin(act: Act, asked: Asked, effect: Effect, *, uuid: UUID, user: User) -> 
         return None
 
 
+def note(*, act: str, user: User, reason: str, asked: dict[str, str]) -> StaffAct:
+    """Write down something that changes nothing and needs no confirmation, as it begins."""
+    ids = structlog.contextvars.get_contextvars()
+    return StaffAct.objects.create(
+        uuid=uuid4(),
+        act=act,
+        who=who(user),
+        username=user.get_username(),
+        reason=reason[:_MOST],
+        asked=asked,
+        shown=[],
+        at=clock.real_now(),
+        request_id=ids.get("request_id") or "",
+        correlation_id=ids.get("correlation_id") or "",
+    )
+
+
 def end(row: StaffAct, *, said: str, failed: bool = False) -> None:
     """Write down how it ended."""
     state = StaffActEnd.State.FAILED if failed else StaffActEnd.State.DONE

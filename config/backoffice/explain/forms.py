@@ -41,7 +41,7 @@ class InstantForm(forms.Form):
     org = forms.CharField(
         label="Organisation",
         max_length=254,
-        widget=_line("Organisation id, name or e-mail"),
+        widget=_line("Organisation id or name"),
     )
     metric = MetricField()
     at = InstantField(label="Instant (UTC)", required=False, help_text="Empty: now.")
@@ -53,18 +53,20 @@ class InstantForm(forms.Form):
         self.offered: list[Organization] = []
 
     def clean_org(self) -> str:
-        """Return the organisation's id, found by its id, name or e-mail."""
+        """Return the organisation's id, found by its id or name.
+
+        Not by e-mail: this form is sent in an address, so that it can be linked to.
+        """
         asked: str = self.cleaned_data["org"].strip()
         if asked.startswith("org_") and is_well_formed(asked):
             return asked
         if "\x00" in asked:
             raise forms.ValidationError("No organisation has this name.")
         known = Organization.objects.order_by("name", "org_id")
-        found = list(known.filter(email=asked)[:MOST_OFFERED]) if "@" in asked else []
-        found = found or list(known.filter(name__iexact=asked)[:MOST_OFFERED])
+        found = list(known.filter(name__iexact=asked)[:MOST_OFFERED])
         found = found or list(known.filter(name__icontains=asked)[:MOST_OFFERED])
         if not found:
-            raise forms.ValidationError("No organisation has this id, name or e-mail.")
+            raise forms.ValidationError("No organisation has this id or name.")
         if len(found) > 1:
             self.offered = found
             raise forms.ValidationError("Several organisations fit: choose one below.")

@@ -1,0 +1,1 @@
+"""Any list of the back office as a table for a spreadsheet."""
