@@ -6,7 +6,7 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,6 +53,8 @@ class Receiver:
     url: str
     got: list[Got] = field(default_factory=list)
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    #: What happens as the next request has arrived, before it is answered.
+    next_time: Callable[[], None] | None = None
 
     def answer(self, *statuses: int, **headers: str) -> None:
         """Answer the next requests with these."""
@@ -74,6 +76,9 @@ def receiving() -> Iterator[Receiver]:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.got.append(Got(self.path, headers, raw))
+            happens, receiver.next_time = receiver.next_time, None
+            if happens is not None:
+                happens()
             status, more = receiver.answers.pop(0) if receiver.answers else (204, {})
             self.send_response(status)
             for name, value in {"Content-Length": "0", **more}.items():

@@ -1,6 +1,10 @@
 """Owners are told: by e-mail and by a signed webhook, at least once, under one id."""
 
 import logging
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,6 +25,7 @@ from quotas.crossings import ThresholdCrossed
 from quotas.models import Entitlement
 from tests.billing.receiver import Receiver, receiving
 from tests.support.cast import Org, data, make_org
+from tests.support.live import ROOT, database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -239,29 +244,27 @@ def test_a_url_that_was_taken_back_is_not_called(org: Org, receiver: Receiver) -
     assert (webhook().state, webhook().error) == (State.FAILED, "no_url")
 
 
-class Died(BaseException):
-    """The worker is gone."""
+_SWEEP = "import django; django.setup(); from billing import tasks; tasks.deliver_notifications()"
 
 
-def test_a_worker_that_died_after_sending_is_followed_by_another(
-    org: Org, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_that_was_killed_before_it_noted_is_followed_by_another(
+    org: Org, receiver: Receiver
 ) -> None:
     secret = tell(org, receiver)
     org.use(5_000)
     tasks.announce_crossings()
+    env = {**os.environ, "DATABASE_URL": database_url(), "PROCESS_ROLE": "worker"}
+    sweep = [sys.executable, "-c", _SWEEP]
+    with subprocess.Popen(sweep, cwd=ROOT, env=env) as worker:  # noqa: S603 - our own command
+        receiver.next_time = worker.kill
+        ended = worker.wait(60)
 
-    def die(*_: Any, **__: Any) -> None:
-        raise Died
-
-    with monkeypatch.context() as patched:
-        patched.setattr(deliveries, "note", die)
-        with pytest.raises(Died):
-            tasks.deliver_notifications()
     tasks.deliver_notifications()
     while_leased = len(receiver.got)
     later()
     tasks.deliver_notifications()
 
+    assert ended == -signal.SIGKILL
     assert while_leased == 1
     assert len(receiver.got) == 2
     assert len(set(receiver.ids)) == 1
