@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -100,6 +102,27 @@ def test_every_act_asks_why(staff: Staff, name: str, org: Org) -> None:
     assert not answer.can_be_confirmed
 
 
+NONSENSE = ["\x00", "é" * 600, str(10**30), "<script>x</script>"]
+
+
+@pytest.mark.usefixtures("sandbox")
+@each_act
+def test_nonsense_is_refused_or_finds_nothing_and_is_no_fault(staff: Staff, name: str) -> None:
+    client = staff("superuser")
+    fields = ACTS[name].form.base_fields
+
+    for nonsense in NONSENSE:
+        asked = dict.fromkeys(fields, nonsense)
+        answers = [
+            client.get(url(name), asked),
+            client.post(url(name), {**asked, "reason": REASON}),
+        ]
+
+        assert [one.status_code for one in answers] == [200] * 2
+        assert not any(b"<script>x" in one.content for one in answers)
+    assert not StaffAct.objects.exists()
+
+
 def test_an_act_that_does_not_exist_is_404(staff: Staff) -> None:
     assert staff("superuser").get(url("drop-everything")).status_code == 404
 
@@ -148,6 +171,29 @@ def test_a_page_sent_twice_is_done_once(staff: Staff, org: Org) -> None:
     page = Look(client.get(record)).text
     assert "That was confirmed before, and was not done again" in page
     assert "done: 500 units of api_call granted" in page
+
+
+def test_a_page_sent_twice_at_once_is_done_once(staff: Staff, org: Org) -> None:
+    client = staff("billing admin")
+    looked = look(client, "grant-units", **grant(org))
+    together = Barrier(4, timeout=30)
+
+    def press(_: int) -> int:
+        browser = Client()
+        browser.cookies = client.cookies
+        together.wait()
+        try:
+            status: int = confirm(browser, "grant-units", looked).status_code
+            return status
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = set(pool.map(press, range(4)))
+
+    # 409: another was done first, and what was shown is not so any more.
+    assert answers <= {302, 409}
+    assert Adjustment.objects.count() == StaffAct.objects.count() == 1
 
 
 def test_what_has_changed_since_it_was_shown_is_shown_anew_and_not_done(

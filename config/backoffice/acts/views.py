@@ -27,6 +27,7 @@ from config.backoffice.acts.registry import ACTS, acts_open_to
 from config.backoffice.models import StaffAct
 from config.contract import clock, history
 from config.contract.errors import ApiError, Unavailable
+from config.contract.ids import is_well_formed
 
 #: How old a confirmation may be, in seconds; as long as a price stands that was previewed.
 CONFIRMATION_LIFE = 15 * 60
@@ -76,7 +77,8 @@ def _ask(request: HttpRequest, act: Act, form: ActForm) -> HttpResponse:
 
 
 def _organization(org_id: str) -> Organization | None:
-    return Organization.objects.filter(org_id=org_id).first() if org_id else None
+    # Out of the address: PostgreSQL takes no NUL.
+    return Organization.objects.filter(org_id=org_id).first() if is_well_formed(org_id) else None
 
 
 def _show(
