@@ -7,9 +7,11 @@ from html import unescape
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from django.conf import settings
 from django.test import Client
 
+from config.contract import clock
 from config.contract.ids import new_id
 from quotas.models import Entitlement, UsageCounter
 from tests.support.cast import Org, data
@@ -76,6 +78,30 @@ def visitor_of(org: Org) -> Visitor:
     opened = visitor.open(link_of(org))
     assert opened.status_code == 303, opened.content
     return visitor
+
+
+def later(monkeypatch: pytest.MonkeyPatch, **passed: float) -> None:
+    """Let real time have passed."""
+    then = clock.real_now() + timedelta(**passed)
+    monkeypatch.setattr(clock, "real_now", lambda: then)
+
+
+def gone(response: Any) -> bool:
+    """Tell whether a link was refused, in the words that say nothing more."""
+    return response.status_code == 410 and "This link is no longer valid" in html(response)
+
+
+def done(response: Any, what: str) -> bool:
+    """Tell whether something was done, and the browser led back to the usage page."""
+    return (response.status_code, response.headers.get("Location")) == (
+        303,
+        f"{USAGE}?done={what}",
+    )
+
+
+def shown_to(org: Org) -> str:
+    """Return what the usage page says to who may do everything."""
+    return html(visitor_of(org).get())
 
 
 def used_before(org_id: str, metric: str, each_day: list[int], *, now: datetime) -> None:

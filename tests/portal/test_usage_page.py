@@ -1,6 +1,5 @@
 """What an owner sees: plan, use, plans on sale, statements, invoices."""
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -14,16 +13,12 @@ from quotas.models import Entitlement
 from quotas.rules import Allowance
 from quotas.services import ScheduledChange
 from tests.billing.owners import Owner
-from tests.portal.cast import USAGE, Visitor, forms, html, used_before, visitor_of
+from tests.portal.cast import USAGE, Visitor, forms, html, shown_to, used_before, visitor_of
 from tests.sandbox.server import Control
 from tests.support.cast import Org, make_org, tokens_for
 from tokens import scopes
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def shown_to(org: Org) -> str:
-    return html(visitor_of(org).get())
 
 
 def looker(org: Org) -> Visitor:
@@ -173,67 +168,6 @@ def test_who_may_only_look_is_shown_everything_and_offered_nothing(owner: Owner)
     for way in ("/portal/plans/", "/portal/cancel", "/portal/billing", "/portal/payment-method"):
         assert way not in html(page)
     assert ".csv" in html(page)
-
-
-def test_invoices_are_listed_with_stripes_pages_of_them(org: Org) -> None:
-    stranger, now = make_org(), clock.now()
-    rows = [
-        (org.id, "paid", 1900, 2),
-        (org.id, "open", 9900, 1),
-        (org.id, "draft", 5500, 0),
-        (org.id, "void", 6600, 0),
-        (stranger.id, "paid", 7700, 0),
-    ]
-    for number, (org_id, status, total, days) in enumerate(rows):
-        InvoiceRef.objects.create(
-            stripe_invoice_id=f"in_{number}",
-            org_id=org_id,
-            status=status,
-            total=total,
-            currency="usd",
-            hosted_invoice_url=f"https://invoice.example/{number}",
-            created_at=now - timedelta(days=days),
-        )
-
-    page = shown_to(org)
-
-    assert page.index("$99.00") < page.index("$19.00")
-    assert 'href="https://invoice.example/0" rel="noreferrer">View' in page
-    assert 'href="https://invoice.example/1" rel="noreferrer">Pay' in page
-    for amount in ("$55.00", "$66.00", "$77.00"):
-        assert amount not in page
-
-
-def test_statements_are_downloaded_as_the_api_gives_them(org: Org) -> None:
-    org.use(42)
-    visitor, key = visitor_of(org), f"{clock.now():%Y-%m}"
-
-    as_json = visitor.get(f"/portal/statements/{key}.json")
-    as_csv = visitor.get(f"/portal/statements/{key}.csv")
-
-    assert f"/portal/statements/{key}.json" in html(visitor.get())
-    assert "Statement of use" in html(visitor.get(f"/portal/statements/{key}"))
-    assert json.loads(as_json.content) == org.get(f"/api/statements?periodKey={key}").json()["data"]
-    of_api = org.get(f"/api/statements?periodKey={key}", Accept="text/csv")
-    assert as_csv.content == of_api.content
-    for answer, ending in ((as_json, "json"), (as_csv, "csv")):
-        name = f'attachment; filename="statement-{key}.{ending}"'
-        assert answer.headers["Content-Disposition"] == name
-        assert answer.headers["Cache-Control"] == "no-store"
-
-
-@pytest.mark.parametrize("key", ["1999-01", "x", "2026-11-31", "é", "%00", "%ff", "9" * 200])
-def test_a_period_without_a_statement_is_not_found(key: str, visitor: Visitor) -> None:
-    answer = visitor.get(f"/portal/statements/{key}.json")
-
-    assert answer.status_code == 404
-    assert "<h1>Not found</h1>" in html(answer)
-
-
-def test_statements_need_a_visit(org: Org) -> None:
-    org.use(1)
-
-    assert Visitor().get(f"/portal/statements/{clock.now():%Y-%m}.json").status_code == 401
 
 
 def test_a_name_is_never_markup(org: Org) -> None:
