@@ -13,8 +13,8 @@ _GRID = {"display": False}
 _TICKS = {"maxTicksLimit": 5, "precision": 0}
 #: Names of colours of the theme, in the order in which charts take them.
 COLOURS = ("--color-primary-600", "--color-blue-600", "--color-green-600", "--color-orange-600")
-#: What was let through, and what was not.
-ALLOWED_AND_DENIED = ("--color-green-600", "--color-red-500")
+#: What was let through, and what was not: told apart whatever colours one sees.
+ALLOWED_AND_DENIED = ("--color-blue-600", "--color-orange-600")
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,9 +130,9 @@ SELECT c.org_id, c.metric, CASE WHEN m.access THEN 'RATE_LIMITED' ELSE 'PAYMENT_
        'req_' || x.request || 'z', 'req_' || x.request || 'z'
   FROM quotas_usagecounter c
   JOIN made m ON m.org_id = c.org_id AND (m.n %% 23 = 5 OR NOT m.access)
- CROSS JOIN generate_series(1, 30) k
+ CROSS JOIN generate_series(1, 12) k
  CROSS JOIN LATERAL (
-       SELECT date_trunc('minute', %(now)s - k * k * interval '37 minutes') AS minute,
+       SELECT date_trunc('minute', %(now)s - k * k * interval '3 hours') AS minute,
               left(md5(c.org_id || c.metric || k), 20) AS request) x
  WHERE c.closed_at IS NULL AND minute >= c.period_start AND minute >= m.created;
 

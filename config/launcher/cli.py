@@ -21,6 +21,7 @@ usage: ./dev <command> [arguments]
   lint      ruff, mypy and the import rules
   logs      show what the processes wrote; -f follows
   bench     run the benchmarks on throwaway servers
+  screenshots  take the pictures in docs/images anew
   reset     delete the local data (asks first)
 
 `./dev <command> --help` says more. Only Python 3.11 or newer is needed: the
@@ -108,6 +109,16 @@ def _reset(arguments: list[str]) -> int:
     return commands.reset(yes=parser.parse_args(arguments).yes)
 
 
+def _screenshots(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="./dev screenshots",
+        description="Take the pictures in docs/images anew: the tests that lead to the pages "
+        "take them, with the system's Chromium.",
+    )
+    parser.parse_args(arguments)
+    return commands.screenshots()
+
+
 def _lint(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="./dev lint", description="Run ruff, mypy and the import rules; all of them, always."
@@ -140,5 +151,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "lint": _lint,
     "logs": _logs,
     "bench": _passing_on(commands.bench, BENCH_HELP),
+    "screenshots": _screenshots,
     "reset": _reset,
 }

@@ -145,6 +145,16 @@ def bench(arguments: list[str]) -> int:
         return run(argv, {})
 
 
+def screenshots() -> int:
+    """Take the docs' pictures anew: the tests that lead to the pages take them."""
+    places = find_places(server_account())
+    env = venv.environment_of(places)
+    venv.ensure(env, wanted_sets(venv.DEVELOP))
+    argv = [str(env.python), "-m", "pytest", "-q", "-m", "pictures", "tests"]
+    with throwaway(places, env, durable=False, in_memory=True) as run:
+        return run(argv, {"METERGATE_TEST": "1", "UPDATE_PICTURES": "1"})
+
+
 # --- lint -----------------------------------------------------------------------
 
 

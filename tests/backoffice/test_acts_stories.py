@@ -72,6 +72,7 @@ def say_why(page: Page, why: str = "ticket 4711") -> None:
     page.get_by_role("button", name="Show what will change").click()
 
 
+@pytest.mark.pictures
 def test_a_quota_is_reset_after_its_dry_run(
     live: Live, log_in: LogIn, faults: list[str], tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from tests.portal.http import new_live_owner, watched
 from tests.support.live import Live
 from tests.support.pictures import picture
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.pictures]
 
 DESK: dict[str, Any] = {"viewport": {"width": 1180, "height": 800}}
 PHONE: dict[str, Any] = {"viewport": {"width": 375, "height": 740}}
