@@ -50,6 +50,7 @@ def test_a_parked_event_is_replayed_and_the_entitlement_converges(staff: Staff, 
 
     assert looked.changes["1 × customer.subscription.updated"] == ("parked", "queued")
     assert ("trialing", "active") in looked.changes.values()
+    assert "+00:00" not in looked.text
     assert confirm(client, "replay-webhooks", looked).status_code == 302
     work_off()
     event.refresh_from_db()

@@ -1,6 +1,7 @@
 """Acts on what Stripe said: processing events again, and asking it how things stand."""
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -197,6 +198,8 @@ def _tried(event_ids: list[str], notes: list[str]) -> list[Change]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M} UTC"
     return "–" if value in (None, "", {}) else str(value)
 
 
