@@ -5,10 +5,10 @@ for ever without being stored: a stolen table signs nothing.
 """
 
 import base64
-import hashlib
-import hmac
 from collections.abc import Iterable
 from datetime import datetime
+
+from standardwebhooks import Webhook
 
 from tokens.secrets import derived_key
 
@@ -26,18 +26,11 @@ def headers(
 ) -> dict[str, str]:
     """Return the headers of one attempt, signed with each of the secrets.
 
-    `at` is when it is made: a receiver refuses what is far from its own clock.
+    `at`, in UTC, is when it is made: a receiver refuses what is far from its own clock.
     """
-    timestamp = str(int(at.timestamp()))
-    content = f"{message_id}.{timestamp}.".encode() + body
+    signatures = (Webhook(secret).sign(message_id, at, body.decode()) for secret in secrets)
     return {
         "webhook-id": message_id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": " ".join(_signature(secret, content) for secret in secrets),
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(signatures),
     }
-
-
-def _signature(secret: str, content: bytes) -> str:
-    key = base64.b64decode(secret.removeprefix(_PREFIX))
-    mac = hmac.new(key, content, hashlib.sha256).digest()
-    return "v1," + base64.b64encode(mac).decode("ascii")
