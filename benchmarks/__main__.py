@@ -1,6 +1,7 @@
 """`python -m benchmarks [--seconds N] [--rounds N] [--connections N] [--json]`
 
-`python -m benchmarks webhooks` measures the processing of events instead.
+`python -m benchmarks webhooks` measures the processing of events instead, `rollover` many
+organisations due at once beside ingest, `reconcile` proving a million events.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import os
 import statistics
 import sys
 
-from benchmarks import cases, webhooks
+from benchmarks import cases, reconcile, rollover, webhooks
 from benchmarks.load import Route, rate
 from benchmarks.servers import manage, serving
 
@@ -85,8 +86,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+OTHERS = {"webhooks": webhooks.main, "rollover": rollover.main, "reconcile": reconcile.main}
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["webhooks"]:
-        webhooks.main(sys.argv[2:])
+    if sys.argv[1:] and sys.argv[1] in OTHERS:
+        OTHERS[sys.argv[1]](sys.argv[2:])
     else:
         main()

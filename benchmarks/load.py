@@ -92,3 +92,50 @@ def rate(route: Route, *, seconds: float, connections: int) -> float:
     if faults:
         raise faults[0]
     return sum(counts) / taken
+
+
+class Pace:
+    """Asks at a steady pace until told to stop, and keeps how long each answer took.
+
+    Seconds are counted from when a request was due, so that a server which stalls
+    is charged for all that it kept waiting, and not for one of them.
+    """
+
+    def __init__(self, route: Route, *, each_second: float, connections: int) -> None:
+        self._gap = connections / each_second
+        self._links = [_Connection(route) for _ in range(connections)]
+        self._stop = threading.Event()
+        self._taken: list[float] = []
+        self._faults: list[BaseException] = []
+        self._threads = [
+            threading.Thread(target=self._drive, args=(n,)) for n in range(connections)
+        ]
+
+    def __enter__(self) -> "Pace":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        for link in self._links:
+            link.close()
+        if self._faults:
+            raise self._faults[0]
+
+    def taken(self) -> list[float]:
+        """Return the seconds of every answer since the last call."""
+        self._taken, taken = [], self._taken
+        return taken
+
+    def _drive(self, n: int) -> None:
+        due = time.perf_counter() + self._gap * n / len(self._links)
+        try:
+            while not self._stop.wait(max(0.0, due - time.perf_counter())):
+                self._links[n].ask()
+                self._taken.append(time.perf_counter() - due)
+                due += self._gap
+        except BaseException as fault:  # noqa: BLE001 - told to the caller at the end
+            self._faults.append(fault)

@@ -6,6 +6,7 @@ to Valkey while holding either: publishing happens after commit.
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -76,22 +77,31 @@ def new_counter(
     entitlement: Entitlement, metric: str, period: Period, *, now: datetime
 ) -> UsageCounter:
     """Return the counter of a period as it opens, not saved."""
-    limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
     return UsageCounter(
         org_id=entitlement.org_id,
         metric=metric,
         period_key=period.key,
         period_start=period.start,
         period_end=period.end,
-        included=limit.included,
-        overage=limit.overage,
-        access=rules.has_access(entitlement, now),
-        valid_until=rules.valid_until(
-            entitlement, period_end=period.end, overage=limit.overage, at=now
-        ),
+        **terms(entitlement, metric, period, now=now),
         created_at=now,
         updated_at=now,
     )
+
+
+def terms(
+    entitlement: Entitlement, metric: str, period: Period, *, now: datetime
+) -> dict[str, Any]:
+    """Return what a period's counter takes from the entitlement as it opens."""
+    limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
+    return {
+        "included": limit.included,
+        "overage": limit.overage,
+        "access": rules.has_access(entitlement, now),
+        "valid_until": rules.valid_until(
+            entitlement, period_end=period.end, overage=limit.overage, at=now
+        ),
+    }
 
 
 def _locked(org_id: str, metric: str, period: Period) -> UsageCounter | None:

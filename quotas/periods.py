@@ -62,7 +62,9 @@ def period_at(rule: str, anchor_at: datetime, at: datetime) -> Period:
     at = at.astimezone(UTC)
     if rule == PeriodRule.CALENDAR_MONTH:
         start = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        return Period(f"{start:%Y-%m}", start, start + relativedelta(months=1))
+        years, month = divmod(start.month, 12)
+        end = start.replace(year=start.year + years, month=month + 1)
+        return Period(f"{start.year:04}-{start.month:02}", start, end)
     months = 12 if rule == PeriodRule.BILLING_YEAR else 1
     anchor = anchor_at.astimezone(UTC)
     n = ((at.year - anchor.year) * 12 + at.month - anchor.month) // months

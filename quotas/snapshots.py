@@ -129,16 +129,15 @@ def publish(org_id: str, snapshots: Iterable[CounterSnapshot]) -> None:
         clients.copy.publish(org_id, found)
 
 
-def seed(rows: Iterable[UsageCounter]) -> None:
+def seed(rows: Iterable[tuple[Any, ...]]) -> None:
     """Publish counters that were just opened, of many organisations at once.
 
-    Not retried: until then a copy holds a period that is over, or nothing, and the
-    database is asked.
+    Each row is an organisation, and `COLUMNS` of its counter. Not retried: until then a
+    copy holds a period that is over, or nothing, and the database is asked.
     """
-    epoch = installation_epoch()
     by_org: dict[str, list[CounterSnapshot]] = {}
-    for row in rows:
-        by_org.setdefault(row.org_id, []).append(of_row(row, epoch))
+    for org_id, *columns in rows:
+        by_org.setdefault(org_id, []).append(of_columns(tuple(columns)))
     clients.copy.publish_many({org_id: fields(found) for org_id, found in by_org.items()})
 
 

@@ -44,6 +44,35 @@ def test_what_is_published_is_read_back(copy: OrgCopy) -> None:
     assert held(copy) == {"m:api_call": b"1.1.1", "auth": b"1.1.7"}
 
 
+def test_many_organisations_are_published_together_and_only_what_is_newer(copy: OrgCopy) -> None:
+    copy.publish("org_7", [field(5)])
+
+    copy.publish_many({f"org_{n}": [field(2)] for n in range(250)})
+
+    assert copy.read("org_249") == {"m:api_call": b"1.1.2"}
+    assert copy.read("org_7") == {"m:api_call": b"1.1.5"}
+
+
+def test_publishing_many_survives_a_server_that_forgot_the_script(
+    copy: OrgCopy, valkey: "redis.Redis"
+) -> None:
+    valkey.script_flush()
+
+    copy.publish_many({ORG: [field(2)]})
+
+    assert held(copy) == {"m:api_call": b"1.1.2"}
+
+
+def test_publishing_many_to_a_valkey_that_is_away_raises_nothing_and_is_not_retried() -> None:
+    away = OrgCopy("unix:///nowhere.sock?db=0")
+
+    away.publish_many({ORG: [field(1)]})
+
+    assert away.is_broken
+    assert away._dirty == {}
+    away.close()
+
+
 def test_a_missing_copy_is_nothing_and_not_empty(copy: OrgCopy) -> None:
     assert held(copy) is None
 
