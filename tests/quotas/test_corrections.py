@@ -27,7 +27,7 @@ def staff(transactional_db: None) -> Client:
     )
     user.user_permissions.add(Permission.objects.get(codename="reset_usagecounter"))
     client = Client()
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(user)
     return client
 
 
@@ -156,7 +156,7 @@ def test_a_bad_reset_is_400_and_changes_nothing(staff: Client, body: dict[str, A
 def test_a_reset_needs_staff_and_the_permission(org: Org) -> None:
     plain = get_user_model().objects.create_user(username="eve", password="x" * 20, is_staff=True)
     eve = Client()
-    eve.force_login(plain, backend="django.contrib.auth.backends.ModelBackend")
+    eve.force_login(plain)
 
     assert reset(Client()).status_code == 401
     assert reset(eve).status_code == 403

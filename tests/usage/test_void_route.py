@@ -88,7 +88,7 @@ def test_staff_need_the_permission(org: Org) -> None:
         username="ada", password="correct horse battery", is_staff=True
     )
     client = Client()
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(user)
     body = json.dumps({"orgId": org.id, "request_id": "r1", "reason": "twice"})
     path = "/api/v1/usage/void"
 
