@@ -71,10 +71,12 @@ def open_portal(
     """Return the URL of Stripe's portal for the organisation; `flow` leads to one page of it.
 
     `return_url` must be https on a host of ALLOWED_RETURN_HOSTS (or this
-    installation's own). Raises ValidationFailed, NotFound.
+    installation's own); without one the portal leads to a page of ours. Raises
+    ValidationFailed, NotFound.
     """
     organization = standing.organization(org_id)
-    back = _checked(return_url) if return_url is not None else settings.PUBLIC_URL
+    own = f"{settings.PUBLIC_URL}/portal/billing/done"
+    back = _checked(return_url) if return_url is not None else own
     gateway: Gateway = clients.stripe
     with gateway.session(), _of_customer():
         session = gateway.create_portal_session(

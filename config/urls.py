@@ -89,6 +89,8 @@ urlpatterns = [
     # Where Stripe's Checkout leads back to (billing.checkouts).
     path("portal/checkout/done", TemplateView.as_view(template_name="pages/checkout_done.html")),
     path("portal/checkout/left", TemplateView.as_view(template_name="pages/checkout_left.html")),
+    # And its portal, where the caller named no page (billing.payments).
+    path("portal/billing/done", TemplateView.as_view(template_name="pages/billing_done.html")),
     *portal_urls,
     path("healthz", views.healthz),
     path("readyz", views.readyz),

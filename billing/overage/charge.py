@@ -4,12 +4,15 @@ from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from django.db import transaction
+
 from billing import operations
 from billing.changes import standing
 from billing.models import Operation, Organization
 from billing.stripe_gateway import Gateway, StripeNotFound, StripeRefused, is_metered
 from config.contract import clock
 from config.contract.clients import clients
+from config.contract.errors import ApiError
 
 Json = dict[str, Any]
 METER, INVOICE = "meter", "invoice"
@@ -17,8 +20,17 @@ METER, INVOICE = "meter", "invoice"
 #: Stripe forgets idempotency keys and identifiers after a day.
 _KEYS_LAST = timedelta(hours=23)
 _TAKEN = "duplicate_meter_event"
+#: Seconds after which a report that came shows in the sums.
+_METERS_LAG = 3600
 #: What is reported this long ago is billed by whatever ends the subscription in a moment.
 _MINUTE = 60
+
+
+class NotYetKnown(ApiError):
+    """Whether a report came cannot be told yet: Stripe sums it up later."""
+
+    def __init__(self) -> None:
+        super().__init__("UNAVAILABLE", "The report cannot be looked for yet", 503)
 
 
 def amount(units: int, unit_amount: str) -> int:
@@ -60,18 +72,16 @@ def _by_meter(gateway: Gateway, operation: Operation, organization: Organization
     item = _item(gateway, operation, meter_id)
     if asked.get("way") == METER and _is_stale(operation, item):
         # The period it was reported in is over, or its keys are forgotten.
+        if clock.now().timestamp() < asked["timestamp"] + _METERS_LAG:
+            raise NotYetKnown
         if meter_id is not None and _was_taken(gateway, operation, organization, meter_id):
             return {"way": METER}
         operations.renew_keys(operation)
         operations.note(operation, way=None)
         operation.refresh_from_db()
         asked = operation.request
-    if item is None or _has_another(operation, since=item["current_period_start"]):
+    if item is None or not _claims(operation, since=item["current_period_start"]):
         return None
-    if asked.get("way") != METER:
-        real = int(clock.real_now().timestamp())
-        at = max(int(clock.now().timestamp()) - _MINUTE, item["current_period_start"])
-        operations.note(operation, way=METER, timestamp=at, askedAt=real)
     try:
         gateway.create_meter_event(
             event_name=asked["metric"],
@@ -131,18 +141,27 @@ def _was_taken(
     return used >= int(operation.request["units"])
 
 
-def _has_another(operation: Operation, *, since: int) -> bool:
-    return (
-        Operation.objects.filter(
+def _claims(operation: Operation, *, since: int) -> bool:
+    """Note when it is reported; False where its billing period has another report already."""
+    if operation.request.get("way") == METER:
+        return True
+    with transaction.atomic():
+        Operation.objects.select_for_update().get(pk=operation.pk)
+        # Two periods of one organisation, found at once, are worked on one after the other.
+        Organization.objects.select_for_update().get(org_id=operation.org_id)
+        others = Operation.objects.filter(
             org_id=operation.org_id,
             kind=Operation.Kind.OVERAGE,
             request__metric=operation.request["metric"],
             request__way=METER,
             request__timestamp__gte=since,
-        )
-        .exclude(pk=operation.pk)
-        .exists()
-    )
+        ).exclude(pk=operation.pk)
+        if others.exists():
+            return False
+        at = max(int(clock.now().timestamp()) - _MINUTE, since)
+        asked_at = int(clock.real_now().timestamp())
+        operations.note(operation, way=METER, timestamp=at, askedAt=asked_at)
+    return True
 
 
 def _by_invoice(gateway: Gateway, operation: Operation, organization: Organization) -> Json:

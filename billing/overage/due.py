@@ -1,11 +1,12 @@
 """Finding the closed periods whose overage is not charged yet, and writing that down."""
 
 from datetime import datetime, timedelta
+from itertools import islice
 from uuid import UUID, uuid5
 
 import structlog
 from django.conf import settings
-from django.db.models import BigIntegerField, Exists, F, OuterRef
+from django.db.models import BigIntegerField, Exists, F, OuterRef, QuerySet
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Greatest
 
@@ -18,7 +19,7 @@ logger = structlog.get_logger("metergate.overage")
 #: What was begun in a period's last instant is committed by then.
 SETTLED_AFTER = timedelta(minutes=5)
 _NAMESPACE = UUID("6f1d0a0e-6a57-4b0e-9a0b-5d2f7a4c1e83")
-_AT_ONCE = 500
+_PAGE = 500
 
 
 def uuid_of(org_id: str, metric: str, period_start: datetime) -> UUID:
@@ -32,27 +33,29 @@ def write_down(*, now: datetime) -> int:
     Safe to run twice and at once: the uuid is unique. A period whose price is not
     known is named in the log each time, until the catalogue or staff settle it.
     """
-    found = [operation for counter in unwritten(now=now) if (operation := _operation_for(counter))]
-    known = Operation.objects.filter(uuid__in=[one.uuid for one in found]).count()
-    Operation.objects.bulk_create(found, ignore_conflicts=True)
-    return len(found) - known
+    counters = unwritten(now=now).iterator(chunk_size=_PAGE)
+    written = 0
+    while page := list(islice(counters, _PAGE)):
+        found = [operation for counter in page if (operation := _operation_for(counter))]
+        known = Operation.objects.filter(uuid__in=[one.uuid for one in found]).count()
+        Operation.objects.bulk_create(found, ignore_conflicts=True)
+        written += len(found) - known
+    return written
 
 
-def unwritten(*, now: datetime) -> list[UsageCounter]:
+def unwritten(*, now: datetime) -> QuerySet[UsageCounter]:
     """Return the counters of closed periods that are over their limit and not written down."""
     written = (
         Operation.objects.filter(kind=Operation.Kind.OVERAGE, org_id=OuterRef("org_id"))
         .annotate(counter=Cast(KT("request__counter"), BigIntegerField()))
         .filter(counter=OuterRef("pk"))
     )
-    return list(
-        UsageCounter.objects.filter(
-            ~Exists(written),
-            overage=Overage.ALLOW,
-            period_end__lte=now - settings.LATE_GRACE_ALLOW - SETTLED_AFTER,
-            counted__gt=F("forgiven") + Greatest(F("included") + F("adjusted"), 0),
-        ).order_by("period_end", "pk")[:_AT_ONCE]
-    )
+    return UsageCounter.objects.filter(
+        ~Exists(written),
+        overage=Overage.ALLOW,
+        period_end__lte=now - settings.LATE_GRACE_ALLOW - SETTLED_AFTER,
+        counted__gt=F("forgiven") + Greatest(F("included") + F("adjusted"), 0),
+    ).order_by("period_end", "pk")
 
 
 def _operation_for(counter: UsageCounter) -> Operation | None:

@@ -84,12 +84,14 @@ def _wait(operation: Operation, error: Exception) -> None:
     if isinstance(error, StripeFailed):
         # Stripe keeps a 500 under its key for a day; the next try looks first.
         operations.renew_keys(operation)
-    logger.error(
+    # What Stripe answered is logged by the gateway; anything else is a fault of ours.
+    expected = isinstance(error, ApiError)
+    (logger.warning if expected else logger.error)(
         "overage_waits",
         operation=str(operation.uuid),
         attempts=operation.attempts,
         error=type(error).__name__,
-        exc_info=not isinstance(error, ApiError),
+        exc_info=not expected,
     )
     _rest(operation)
 

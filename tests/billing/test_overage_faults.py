@@ -83,6 +83,27 @@ def test_a_report_whose_answer_was_lost_is_found_in_the_next_billing_period(
     assert len(sandbox.objects("billing.meter_event")) == 1
 
 
+def test_a_lost_answer_is_not_judged_before_stripe_sums_up(owner: Owner, sandbox: Control) -> None:
+    owner.use(INCLUDED + 2_000)
+    until(sandbox, 2, 10, hour=11)
+    sandbox.travel(seconds=3_500)
+    sandbox.fault("cut_after", method="POST", path=METER_EVENTS)
+    charge()
+    rested()
+
+    until(sandbox, 2, 10, hour=12)
+    sandbox.travel(seconds=600)
+    too_early = charge()
+    rested()
+    until(sandbox, 2, 11)
+    settle()
+    until(sandbox, 3, 11)
+
+    assert (too_early.charged, too_early.waiting) == (0, 1)
+    assert metered_lines(sandbox, owner) == [(2_000, 100)]
+    assert len(sandbox.objects("billing.meter_event")) == 1
+
+
 @pytest.mark.torture
 def test_killed_between_stripes_success_and_our_commit(
     owner: Owner, sandbox: Control, length: Length

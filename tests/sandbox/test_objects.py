@@ -52,6 +52,7 @@ def everything(sandbox: Control, gateway: StripeGateway) -> list[dict[str, Any]]
     sandbox.fault("card_declined")
     found.append(pending.change(held, "pro", payment_behavior="pending_if_incomplete"))
     gateway.void_invoice(invoice_id=incomplete["latest_invoice"]["id"], idempotency_key="v")
+    found += _billed_beside(gateway, pending)
     _sessions(sandbox, gateway, subscriber)
     sandbox.settings(auto_card=False)
     paused = Subscriber(gateway)
@@ -60,6 +61,23 @@ def everything(sandbox: Control, gateway: StripeGateway) -> list[dict[str, Any]]
     with pytest.raises(CardDeclined):
         gateway.resume_subscription(subscription_id=found[-1]["id"], idempotency_key="r")
     return found + sandbox.objects()
+
+
+def _billed_beside(gateway: StripeGateway, subscriber: Subscriber) -> list[dict[str, Any]]:
+    item = gateway.create_invoice_item(
+        customer_id=subscriber.customer_id,
+        currency="usd",
+        unit_amount="0.05",
+        quantity=12_345,
+        description="12345 × api_call",
+        metadata={"operation": "o"},
+        idempotency_key="ii",
+    )
+    invoice = gateway.create_invoice(
+        customer_id=subscriber.customer_id, metadata={"operation": "o"}, idempotency_key="in"
+    )
+    assert (item["amount"], invoice["total"]) == (617, 617)
+    return [item, invoice]
 
 
 def _sessions(sandbox: Control, gateway: StripeGateway, subscriber: Subscriber) -> None:

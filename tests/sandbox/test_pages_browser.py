@@ -81,7 +81,9 @@ def test_the_portal_takes_a_new_card_and_leads_back(
 
     expect(page.get_by_role("row", name="Card on file")).to_contain_text("4444")
     assert fits(page)
-    assert page.get_by_role("link", name="Back").get_attribute("href") == at_home
+    page.get_by_role("link", name="Back").click()
+    expect(page).to_have_url(f"{at_home}/portal/billing/done")
+    expect(page.get_by_role("heading")).to_have_text("All done")
     [customer] = sandbox.objects("customer")
     card = sandbox.show(customer["invoice_settings"]["default_payment_method"])
     assert card["card"]["last4"] == "4444"

@@ -87,6 +87,7 @@ MATRIX: Mapping[str, str] = {
     "GET .well-known/jwks.json": ANYBODY,
     "GET portal/checkout/done": ANYBODY,
     "GET portal/checkout/left": ANYBODY,
+    "GET portal/billing/done": ANYBODY,
     "GET portal/<str:token>": GONE,
     "GET portal/usage": VISITORS,
     "GET portal/statements/<str:period_key>": VISITORS,
