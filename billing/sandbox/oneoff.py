@@ -18,6 +18,7 @@ def create_item(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> O
     customer = store.customer(params["customer"])
     quantity, each = params.get("quantity", 1), Decimal(params["unit_amount_decimal"])
     amount = pricing.rounded(each * quantity)
+    price = _own_price(store, params["currency"], each, params.get("description"))
     item = new(
         "invoiceitem",
         amount=amount,
@@ -31,13 +32,33 @@ def create_item(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> O
         period=params.get("period", {"start": store.at, "end": store.at}),
         pricing={
             "type": "price_details",
-            "price_details": None,
-            "unit_amount_decimal": format(each, "f"),
+            "price_details": {"price": price["id"], "product": price["product"]},
+            "unit_amount_decimal": price["unit_amount_decimal"],
         },
         quantity=quantity,
         quantity_decimal=str(quantity),
     )
     return store.put(item, "invoiceitem.created", parent=customer["id"])
+
+
+def _own_price(store: Store, currency: str, each: Decimal, name: str | None) -> Obj:
+    """Make the price that an amount without one gets: for this item alone, not on sale."""
+    product = new(
+        "product", active=False, created=store.at, updated=store.at, name=name or "Invoice item"
+    )
+    store.put(product)
+    decimal = format(each, "f")
+    price = new(
+        "price",
+        active=False,
+        created=store.at,
+        currency=currency,
+        product=product["id"],
+        type="one_time",
+        unit_amount=int(decimal) if decimal.isdigit() else None,
+        unit_amount_decimal=decimal,
+    )
+    return store.put(price)
 
 
 def list_items(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:

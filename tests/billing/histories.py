@@ -54,12 +54,19 @@ circumstances = st.one_of(
 #: The fault that Stripe has ready for a change, or None.
 faults = st.sampled_from([None, None, *FAULTS])
 #: A change and its fault; what happens besides; and, as chance alone seldom brings
-#: it, subscribing after the end.
+#: them, subscribing after the end and taking a downgrade back.
 steps = st.one_of(
     st.tuples(changes, faults).map(lambda step: [step]),
     st.tuples(circumstances, st.none()).map(lambda step: [step]),
     st.tuples(plans, faults).map(
         lambda drawn: [(("cancel", "now"), None), (("subscribe", drawn[0]), drawn[1])]
+    ),
+    faults.map(
+        lambda fault: [
+            (("upgrade", "business", False), None),
+            (("downgrade", "starter"), None),
+            (("keep_plan",), fault),
+        ]
     ),
 )
 histories = st.tuples(

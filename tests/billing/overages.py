@@ -72,8 +72,10 @@ def metered_lines(sandbox: Control, owner: Owner) -> list[tuple[int, int]]:
         if invoice["customer"] != owner.customer_id:
             continue
         for line in invoice["lines"]["data"]:
-            price = ((line["pricing"] or {}).get("price_details") or {}).get("price")
-            metered = price is None or sandbox.show(price)["recurring"]["usage_type"] == "metered"
+            price = sandbox.show(line["pricing"]["price_details"]["price"])
+            # An invoice of its own has a price of its own, which does not recur.
+            recurring = price["recurring"] or {"usage_type": "metered"}
+            metered = recurring["usage_type"] == "metered"
             if metered and line["quantity"]:
                 found.append((line["quantity"], line["amount"]))
     return found
