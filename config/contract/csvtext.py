@@ -8,7 +8,7 @@ it makes it text. Numbers of ours stay numbers: `-5` is a formula that says -5.
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -26,23 +26,8 @@ _CONTROL = ("\t", "\r", "\n", "\x0b", "\x0c")
 
 def text(value: Any) -> str:
     """Return one value as a cell: instants in RFC 3339, nothing as nothing, no secret in JSON."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case int() | Decimal():
-            return f"{value:f}" if isinstance(value, Decimal) else str(value)
-        case float():
-            return repr(value)
-        case datetime():
-            return rfc3339(value)
-        case date():
-            return value.isoformat()
-        case dict() | list() | tuple():
-            return safe(msgspec.json.encode(cleaned(value)).decode())
-        case _:
-            return safe(str(value))
+    written = _BY_TYPE.get(type(value))
+    return written(value) if written else safe(str(value))
 
 
 def safe(cell: str) -> str:
@@ -58,3 +43,21 @@ def lines(rows: Iterable[Iterable[Any]]) -> str:
     writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerows([text(value) for value in row] for row in rows)
     return out.getvalue()
+
+
+def _json(value: Any) -> str:
+    return safe(msgspec.json.encode(cleaned(value)).decode())
+
+
+_BY_TYPE: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: "",
+    bool: lambda value: "true" if value else "false",
+    int: str,
+    float: repr,
+    Decimal: lambda value: f"{value:f}",
+    datetime: rfc3339,
+    date: date.isoformat,
+    dict: _json,
+    list: _json,
+    tuple: _json,
+}

@@ -140,9 +140,12 @@ def test_it_links_to_the_event_that_set_the_status(staff: Staff, denied: Org) ->
     assert "/admin/webhooks/webhookevent/evt_0abc/change/" in html
 
 
-def test_it_offers_what_this_member_of_staff_may_do(staff: Staff, denied: Org) -> None:
-    assert "/admin/acts/" in _result(shown(staff("billing admin"), id="c-1"))
-    assert "/admin/acts/reset" not in _result(shown(staff("auditor"), id="c-1"))
+def test_it_offers_what_puts_it_right_to_who_may(staff: Staff, denied: Org) -> None:
+    offered = _result(shown(staff("billing admin"), id="c-1"))
+
+    assert "/admin/acts/reset-quota/" in offered
+    assert "/admin/acts/suspend-organization/" not in offered
+    assert "/admin/acts/reset-quota/" not in _result(shown(staff("auditor"), id="c-1"))
 
 
 def test_a_name_cannot_bring_markup_along(staff: Staff, denied: Org) -> None:

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from config.contract import clock
 from quotas import corrections
+from quotas.models import Entitlement
 from tests.backoffice.conftest import PASSWORD
 from tests.support.cast import make_org
 from tests.support.live import env_of_web, web
@@ -24,11 +25,17 @@ def quick_passwords() -> None:
 
 
 def test_a_denied_customer_is_found_by_correlation_id_and_explained(page: Page) -> None:
-    org = make_org(included=10)
+    org = make_org(included=10_000)
+    Entitlement.objects.update(status_because="customer.subscription.updated evt_1SWq8LKz")
     corrections.adjust(
-        org_id=org.id, metric="api_call", units=2, reason="goodwill", who="staff:1", now=clock.now()
+        org_id=org.id,
+        metric="api_call",
+        units=200,
+        reason="goodwill",
+        who="staff:1",
+        now=clock.now(),
     )
-    org.use(10)
+    org.use(10_198, request_id="import-2026-11-22-0042")
     person = User.objects.create_user("ana", password=PASSWORD, is_staff=True)
     person.groups.add(Group.objects.get(name="support"))
     complaints: list[str] = []
@@ -50,7 +57,7 @@ def test_a_denied_customer_is_found_by_correlation_id_and_explained(page: Page) 
             "Denied: 5 units of api_call asked for, and 2 units left."
         )
         numbers = page.get_by_role("region", name="In numbers")
-        expect(numbers.get_by_role("row", name="used")).to_contain_text("10")
+        expect(numbers.get_by_role("row", name="used")).to_contain_text("10,198")
         expect(page.get_by_role("region", name="What happened around it")).to_contain_text(
             "goodwill"
         )

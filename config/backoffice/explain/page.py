@@ -23,6 +23,12 @@ from usage.explaining.shape import Explanation
 
 PERMISSION = "quotas.view_denial"
 _EVENT = re.compile(r"\bevt_\w+")
+#: Acts that may put a refusal right, by its code.
+_REMEDIES = {
+    "RATE_LIMITED": {"reset-quota", "grant-units", "change-plan"},
+    "PAYMENT_REQUIRED": {"change-plan", "resume-subscription", "resync-organization"},
+    "ORG_SUSPENDED": {"restore-organization"},
+}
 _ICONS = {
     "subscription": "autorenew",
     "suspension": "gavel",
@@ -105,7 +111,11 @@ def _shown(request: HttpRequest, found: Explanation) -> dict[str, Any]:
             for one in found.timeline
         ],
         "links": _links(request, found),
-        "offers": acts_for(request.user, found.org_id),
+        "offers": [
+            one
+            for one in acts_for(request.user, found.org_id)
+            if one.name in _REMEDIES.get(found.rule.code or "", ())
+        ],
         "others": [
             {"row": one, "url": address(id=one.request_id or one.use_id)}
             for one in found.also_denied

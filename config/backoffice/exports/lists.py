@@ -37,6 +37,7 @@ class ExportedList:
             raise ValueError("These filters make no sense") from None
         self.model = model
         self.columns = columns_of(self.page)
+        self.computed = bool(getattr(self.page, "export_columns", ()))
 
     @property
     def title(self) -> str:
@@ -52,13 +53,23 @@ class ExportedList:
         last key. What is added meanwhile is above the first key and not among them."""
         rows = self.rows.order_by("-pk")
         while True:
-            page = list((rows if after is None else rows.filter(pk__lt=after))[:PAGE])
-            if not page:
+            page = (rows if after is None else rows.filter(pk__lt=after))[:PAGE]
+            found = list(self._read(page))
+            if not found:
                 return
-            after = page[-1].pk
-            yield [[self._value(row, name) for name in self.columns] for row in page], after
-            if len(page) < PAGE:
+            after = found[-1][1]
+            yield [row for row, _ in found], after
+            if len(found) < PAGE:
                 return
+
+    def _read(self, page: models.QuerySet[Any]) -> Iterator[tuple[list[Any], Any]]:
+        """Yield rows with their keys; without making models of them where columns will do."""
+        if not self.computed:
+            for key, *row in page.values_list("pk", *self.columns):
+                yield row, key
+            return
+        for row in page:
+            yield [self._value(row, name) for name in self.columns], row.pk
 
     def _value(self, row: Any, name: str) -> Any:
         computed = getattr(self.page, name, None)
