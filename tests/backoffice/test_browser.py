@@ -46,6 +46,7 @@ def pages(*, every: bool) -> Iterator[str]:
         yield address(model, "change", a_row(model).pk)
 
 
+@pytest.mark.torture
 def test_no_page_loads_anything_from_elsewhere_or_complains(
     live: Live, somebody: Client, browser: Browser, length: Length
 ) -> None:

@@ -19,7 +19,7 @@ from tests.backoffice.conftest import READERS
 from tests.backoffice.rows import fill, org_id
 from tests.support.cast import Org
 from tokens import suspension
-from tokens.models import AuditEntry, TokenFamily
+from tokens.models import AuditEntry, OrgAccess, TokenFamily
 from usage.rollup import roll_days
 from usage.voids import void_event
 from webhooks.models import WebhookEvent
@@ -187,6 +187,12 @@ def test_what_changes_nothing_that_staff_would_know_is_not_told(org: Org) -> Non
     assert told(org.id) == before
 
 
+def test_another_number_of_installations_is_told(org: Org) -> None:
+    OrgAccess.objects.filter(org_id=org.id).update(installation_limit=50)
+
+    assert told(org.id)[0] == "It may have 50 installations now."
+
+
 def test_corrections_voids_and_credentials_are_told(org: Org) -> None:
     now = clock.now()
     org.use(40, request_id="r-void")
@@ -271,8 +277,8 @@ def test_its_queries_do_not_grow_with_its_rows(staff: Staff, org: Org) -> None:
 
     assert counts[0] == counts[1]
     # Session and rights 4, the clock, the row, entitlement 2, access, chart, sections 12,
-    # timeline 11.
-    assert counts[1] <= 34
+    # timeline 12.
+    assert counts[1] <= 38
 
 
 def test_lists_of_rows_lead_to_it(staff: Staff) -> None:

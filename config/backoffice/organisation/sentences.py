@@ -11,7 +11,7 @@ from billing.models import InvoiceRef, Operation, Organization, Subscription
 from billing.text import money
 from config.backoffice.models import StaffAct, StaffActEnd
 from quotas.models import Adjustment, CounterRepair, Entitlement, Forgiveness
-from tokens.models import AuditEntry
+from tokens.models import AuditEntry, OrgAccess
 from usage.models import UsageVoid
 
 
@@ -58,6 +58,8 @@ _FIELDS: dict[type[Model], dict[str, str]] = {
     },
     Operation: {"state": "state", "error": "error"},
     InvoiceRef: {"status": "status", "total": "total", "amount_due": "amount due"},
+    # That it was suspended is in the audit.
+    OrgAccess: {"installation_limit": "installations allowed"},
     Organization: {"name": "name", "email": "e-mail", "stripe_customer_id": "Stripe customer"},
 }
 
@@ -90,7 +92,7 @@ def of_change(tracked: type[Model], before: Any, after: Any) -> Told | None:
     changes = _changes(_FIELDS[tracked], before, after)
     if tracked is Entitlement:
         changes += _allowance_changes(before, after)
-    if before is not None and not changes:
+    if not changes and (before is not None or tracked is OrgAccess):
         return None
     return Told(_SENTENCES[tracked](before, after, changes), changes if before is not None else [])
 
@@ -221,6 +223,10 @@ def _invoice(before: Any, after: Any, changes: list[Change]) -> str:
     return f"{name} changed: {_names(changes)}."
 
 
+def _access(before: Any, after: Any, changes: list[Change]) -> str:
+    return f"It may have {after.installation_limit:,} installations now."
+
+
 def _organization(before: Any, after: Any, changes: list[Change]) -> str:
     return "Signed up." if before is None else f"The organisation's {_names(changes)} changed."
 
@@ -231,6 +237,7 @@ _SENTENCES = {
     Operation: _operation,
     InvoiceRef: _invoice,
     Organization: _organization,
+    OrgAccess: _access,
 }
 
 

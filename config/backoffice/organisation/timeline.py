@@ -20,7 +20,7 @@ from config.backoffice.organisation import sentences
 from config.backoffice.organisation.sentences import Change
 from config.contract.history_admin import history_of
 from quotas.models import Adjustment, CounterRepair, Entitlement, Forgiveness
-from tokens.models import AuditEntry
+from tokens.models import AuditEntry, OrgAccess
 from usage.models import UsageVoid
 
 #: How many rows are read of each table, and how many the page shows.
@@ -44,7 +44,7 @@ class Happening:
 def timeline(org_id: str) -> list[Happening]:
     """Return the newest ROWS happenings. One query for each table that tells of any."""
     found: list[Happening] = []
-    for tracked in (Entitlement, Subscription, Operation, InvoiceRef, Organization):
+    for tracked in (Entitlement, Subscription, Operation, InvoiceRef, Organization, OrgAccess):
         found += _of_history(tracked, org_id)
     found += _of_audit(org_id)
     found += _of_acts(org_id)
