@@ -12,7 +12,6 @@ from django.db import transaction
 from config.contract.errors import ApiError, NotFound, ValidationFailed
 from quotas import counters, rules, snapshots
 from quotas.models import Adjustment, Entitlement, Forgiveness, UsageCounter
-from quotas.periods import period_at
 
 
 class PeriodClosed(ApiError):
@@ -86,7 +85,7 @@ def preview_adjust(
         key, used, included = counter.period_key, counter.used, counter.included
         adjusted = counter.adjusted
     else:
-        period = period_at(entitlement.period_rule, entitlement.anchor_at, now)
+        period = rules.period_of(entitlement, now, known_at=now)
         limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
         key, used, included, adjusted = period.key, 0, limit.included, 0
     # More may have been taken away than was there: the sum counts, not the limit.

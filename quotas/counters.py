@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from config.contract.errors import ApiError
-from quotas import rules, snapshots
+from quotas import rules, snapshots, thresholds
 from quotas.adjustments import adjusted_units, carry_over
 from quotas.errors import OutsideWindow, PaymentRequired
 from quotas.models import Entitlement, UsageCounter
@@ -70,6 +70,7 @@ def insert_counter(entitlement: Entitlement, metric: str, period: Period, *, now
     counter.save(force_insert=True)
     if before is not None and carry_over(before, counter, now=now):
         derive_one(entitlement, before, now=now)
+        thresholds.tell_nobody(before)
         derive_one(entitlement, counter, now=now)
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from config.contract import clock
 from config.contract.errors import NotFound, ValidationFailed
 from quotas.crossings import DEFAULT_PERCENTS, ThresholdChoice, ThresholdCrossed
 from quotas.models import Entitlement, UsageCounter
@@ -69,3 +70,19 @@ def expected(counters: Collection[UsageCounter]) -> dict[int, int | None]:
         ]
         found[one.pk] = min(ahead, default=None)
     return found
+
+
+def tell_nobody(counter: UsageCounter) -> None:
+    """Mark what the counter's latest change crossed as told.
+
+    For a limit that was lowered by moving units into the next period: nothing was
+    used, and the period is over.
+    """
+    ThresholdCrossed.objects.filter(
+        org_id=counter.org_id,
+        metric=counter.metric,
+        period_start=counter.period_start,
+        units_limit=counter.limit,
+        crossed_at=counter.updated_at,
+        told_at=None,
+    ).update(told_at=clock.real_now())

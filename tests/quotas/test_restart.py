@@ -8,6 +8,7 @@ from django.db import transaction
 
 from config.contract.clients import clients
 from quotas import corrections, counters, snapshots
+from quotas.crossings import ThresholdCrossed
 from quotas.models import Adjustment, UsageCounter
 from quotas.queries import current_entitlement
 from quotas.rules import Allowance
@@ -228,6 +229,17 @@ def test_what_is_left_of_granted_units_moves_into_the_period_that_restarts(
     assert adjusted(org) == [old, new]
     assert sum(row.units for row in Adjustment.objects.all()) == 50
     assert {row.made_by for row in Adjustment.objects.all()} == {"ann"}
+    assert_books_agree(org, RESTART + SECOND)
+
+
+def test_units_that_move_tell_nobody_of_a_threshold_in_the_period_they_leave(org: Org) -> None:
+    adjust(org, 100, BEGAN + SECOND)
+    use(org, "r1", RESTART - SECOND, value=90)
+
+    give(org, PRO, now=RESTART, anchor_at=RESTART)
+
+    # 90 of 200 crossed nothing; of the 100 that are left it would be 80 percent.
+    assert list(ThresholdCrossed.objects.filter(told_at=None)) == []
     assert_books_agree(org, RESTART + SECOND)
 
 

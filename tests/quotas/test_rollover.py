@@ -1,21 +1,23 @@
 """Rolling over early: the same end as if nobody had."""
 
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
-from django.db.models import Count
 
 from config.contract import clock
 from config.contract.clients import clients
-from quotas import corrections, snapshots
-from quotas.models import Entitlement, UsageCounter
+from quotas import corrections, rules, snapshots
+from quotas.models import Entitlement, PeriodRule, UsageCounter
 from quotas.rollover import RolledOver, roll_over
 from quotas.rules import Allowance
 from quotas.services import ScheduledChange, grant
-from tests.support.cast import Org, data, make_org
+from tests.support.cast import Org, make_org
+from usage import ledger
+from usage.ledger import NewUsageEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -159,12 +161,30 @@ def test_only_the_named_organisation_is_rolled(org: Org, stranger: Org) -> None:
     assert run(now=clock.now() + timedelta(days=32), org_ids=[org.id]).opened == 2
 
 
-def test_the_first_touch_after_three_dead_periods_is_in_the_right_one(org: Org) -> None:
-    clock.set_offset(timedelta(days=95).total_seconds())
+@pytest.mark.parametrize("rule", PeriodRule.values)
+def test_the_first_touch_after_three_dead_periods_is_in_the_right_one(
+    transactional_db: None, rule: str
+) -> None:
+    org = make_org(period_rule=rule, anchor_at=clock.now() - timedelta(days=10))
+    use = partial(NewUsageEvent, "api_call", 1)
+    dead = 3.2 * (366 if rule == PeriodRule.BILLING_YEAR else 31)
+    now = clock.now() + timedelta(days=dead)
 
-    answer = data(org.use(1))
+    [first] = ledger.record(org_id=org.id, events=[use(now, "r1")], now=now)
 
-    assert answer["periodKey"] == f"{clock.now():%Y-%m}"
-    assert answer["remaining"] == 9_999
-    per_period = UsageCounter.objects.values("metric", "period_key").annotate(n=Count("pk"))
-    assert {row["n"] for row in per_period} == {1}
+    assert first.numbers is not None
+    assert now in first.numbers.period
+    assert first.numbers.remaining == 9_999
+    # Whoever is asked later for what lies between finds it cut without gap or overlap.
+    entitlement = Entitlement.objects.get(org_id=org.id)
+    period = rules.period_of(entitlement, clock.now(), known_at=now)
+    dead_ones = 0
+    while now not in period:
+        following = rules.period_of(entitlement, period.end, known_at=now)
+        assert following.start == period.end
+        period, dead_ones = following, dead_ones + 1
+    assert dead_ones >= 3
+    assert period == first.numbers.period
+    stored = UsageCounter.objects.filter(org_id=org.id, metric="api_call").order_by("period_start")
+    assert [one.period_key for one in stored][-1] == period.key
+    assert stored.count() == 2

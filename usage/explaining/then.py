@@ -98,12 +98,20 @@ def figures_at(entitlement: Entitlement, metric: str, at: datetime) -> tuple[Fig
     ).first()
     if counter is None:
         # Nobody has touched the period: it is shown as it would open.
-        period = period_at(entitlement.period_rule, entitlement.anchor_at, at)
+        period = _period(entitlement, at)
         limit = rules.limit_for(entitlement, metric, period_start=period.start, at=at)
         return Figures(period, limit.included, 0, 0, 0, limit.included, limit.overage), []
     if counter.updated_at <= at < counter.valid_until:
         return _of_counter(counter), []
     return _rebuilt(entitlement, counter, at)
+
+
+def _period(entitlement: Entitlement, at: datetime) -> Period:
+    try:
+        return rules.period_of(entitlement, at, known_at=at)
+    except LookupError:
+        # Before what the entitlement still knows: as its present rule would cut it.
+        return period_at(entitlement.period_rule, entitlement.anchor_at, at)
 
 
 def _of_counter(counter: UsageCounter) -> Figures:
