@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from billing.models import Plan
+from billing.statements.services import verify
 from config.contract import clock
 from config.contract.clients import clients
 from quotas import corrections
@@ -183,6 +184,27 @@ def test_a_new_subscription_restarts_the_period(owner: Owner, sandbox: Control) 
 
     assert numbers(owner) == (0, 10_000)
     assert metered(owner) == billed(owner)
+
+
+def test_periods_of_one_day_have_statements_of_their_own_and_are_sealed_in_order(
+    owner: Owner, sandbox: Control
+) -> None:
+    keys = []
+    for units, begin in ((1, owner.upgrade), (2, owner.subscribe), (3, owner.subscribe)):
+        begin("pro")
+        owner.use(units)
+        keys.append(owner.entitlements()["periodKey"])
+        owner.cancel("now")
+        sandbox.travel(hours=1)
+    day = keys[0]
+
+    sandbox.travel(days=40)
+    found = [data(owner.get(f"/api/statements?periodKey={key}")) for key in keys]
+
+    assert keys == [day, f"{day}.2", f"{day}.3"]
+    assert [one["metrics"]["api_call"]["used"] for one in found] == [1, 2, 3]
+    assert [one["previousDigest"] for one in found[1:]] == [one["digest"] for one in found[:-1]]
+    assert list(verify(org_id=owner.id)) == []
 
 
 def test_resuming_a_paused_subscription_restarts_the_period(
