@@ -1,7 +1,6 @@
 """Where exports lie: a folder that web and workers share, closed to everyone else."""
 
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 from uuid import UUID
@@ -39,14 +38,10 @@ def delete(uuid: UUID) -> None:
     _part_of(uuid).unlink(missing_ok=True)
 
 
-def delete_others(kept: Collection[UUID]) -> int:
-    """Delete files that belong to none of the exports kept; returns how many."""
-    folder = Path(settings.EXPORT_DIR)
-    names = {str(uuid) for uuid in kept}
-    strays = [one for one in folder.glob("*.csv*") if one.name.partition(".")[0] not in names]
-    for stray in strays:
-        stray.unlink(missing_ok=True)
-    return len(strays)
+def found() -> set[UUID]:
+    """Return the exports that have a file, finished or not."""
+    names = {one.name.partition(".")[0] for one in Path(settings.EXPORT_DIR).glob("*.csv*")}
+    return {UUID(name) for name in names}
 
 
 def _part_of(uuid: UUID) -> Path:

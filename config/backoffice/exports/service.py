@@ -105,8 +105,13 @@ def forget(*, now: datetime) -> int:
         files.delete(export.uuid)
         gone += Export.objects.filter(pk=export.pk).update(state=State.EXPIRED)
     Export.objects.filter(created_at__lte=now - _ROW_LIFE).exclude(state=State.WAITING).delete()
-    live = Export.objects.filter(state__in=(State.WAITING, State.DONE))
-    return gone + files.delete_others(set(live.values_list("uuid", flat=True)))
+    # The folder first: what is ordered from here on is in neither.
+    strays = files.found()
+    live = Export.objects.filter(uuid__in=strays, state__in=(State.WAITING, State.DONE))
+    strays -= set(live.values_list("uuid", flat=True))
+    for uuid in strays:
+        files.delete(uuid)
+    return gone + len(strays)
 
 
 def _turn(export: Export) -> bool:
