@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.backoffice.rows import a_row, fill, org_id, our_models
 from tests.backoffice.test_pages import page as address
 from tests.portal.http import watched
-from tests.support.accessible import faults, overflow
+from tests.support.accessible import faults
 from tests.support.length import Length
 from tests.support.live import Live
 
@@ -116,7 +116,9 @@ def test_our_pages_are_readable_in_light_and_dark_on_a_desk_and_a_phone(
             page.emulate_media(color_scheme=scheme)
             page.goto(f"{live.base}{path}")
             seen = found[path, width, scheme] = faults(page, within="main")
-            if overflow(page):
-                seen.append(f"{overflow(page)} px too wide")
+            # Of the window alone: the theme's sidebar keeps a scroll bar out of sight, and
+            # wide tables of ours scroll in their card.
+            if page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
+                seen.append("too wide")
 
     assert {where: wrong for where, wrong in found.items() if wrong} == {}
