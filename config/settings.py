@@ -158,7 +158,7 @@ MIDDLEWARE = [
     "config.backoffice.csp.PolicyMiddleware",
     "config.backoffice.pages.Sessions",
     "django.middleware.common.CommonMiddleware",
-    "config.backoffice.pages.Csrf",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "config.backoffice.pages.Users",
     "config.backoffice.pages.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
