@@ -207,6 +207,7 @@ def _database(url_name: str) -> dict[str, Any]:
     options.setdefault("connect_timeout", 3)
     config["ATOMIC_REQUESTS"] = False
     config["CONN_MAX_AGE"] = 0 if PROCESS_ROLE == "web" else 60
+    config["CONN_HEALTH_CHECKS"] = PROCESS_ROLE == "worker"
     if PROCESS_ROLE == "web":
         options["pool"] = {"min_size": 0, "max_size": _WEB_POOL, "timeout": 2, "max_idle": 60}
     return config
