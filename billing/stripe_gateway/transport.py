@@ -10,6 +10,7 @@ from typing import Any
 
 import stripe
 import structlog
+from django.conf import settings
 from django.db import connections
 
 from billing.stripe_gateway.errors import translated
@@ -146,5 +147,5 @@ def _let_go_of_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if connection.in_atomic_block:
             raise RuntimeError("Stripe must not be called inside a transaction")
-        if "pool" in connection.settings_dict["OPTIONS"]:
+        if settings.PROCESS_ROLE != "worker":
             connection.close()

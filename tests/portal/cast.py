@@ -128,5 +128,7 @@ def used_before(org_id: str, metric: str, each_day: list[int], *, now: datetime)
             remaining_after=0,
             counter_version=1,
         )
-    UsageCounter.objects.filter(pk=counter.pk).update(counted=total, version=counter.version + 1)
+    UsageCounter.objects.filter(pk=counter.pk).update(
+        counted=counter.counted + total, version=counter.version + 1
+    )
     Entitlement.objects.filter(org_id=org_id).update(started_at=now - timedelta(days=len(each_day)))

@@ -76,14 +76,14 @@ def test_metadata_is_merged_and_a_deleted_customer_leaves_a_tombstone(
 
 
 def test_a_key_answers_once_and_refuses_other_parameters(client: stripe.StripeClient) -> None:
-    first = client.v1.customers.create({"name": "A"}, {"idempotency_key": "k"})
-    again = client.v1.customers.create({"name": "A"}, {"idempotency_key": "k"})
+    first = client.v1.customers.create({"name": "A"}, {"idempotency_key": "customer-a"})
+    again = client.v1.customers.create({"name": "A"}, {"idempotency_key": "customer-a"})
 
     assert again.id == first.id
     assert again.last_response is not None
     assert again.last_response.headers["Idempotent-Replayed"] == "true"
     with pytest.raises(stripe.IdempotencyError):
-        client.v1.customers.create({"name": "B"}, {"idempotency_key": "k"})
+        client.v1.customers.create({"name": "B"}, {"idempotency_key": "customer-a"})
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_two_requests_with_one_key_run_once(sandbox: Control) -> None:
 
     def create(_: int) -> str:
         try:
-            return client.v1.customers.create({"name": "A"}, {"idempotency_key": "k"}).id
+            return client.v1.customers.create({"name": "A"}, {"idempotency_key": "fault-a"}).id
         except stripe.APIError as refused:
             return "busy" if refused.http_status == 409 else "unexpected"
 
