@@ -43,12 +43,12 @@ class OrganizationAdmin(OrgAdmin):
     list_display_links = ("org_id",)
     # Not by e-mail: this search stands in the address. The box in the sidebar is posted.
     search_fields = ("name", "stripe_customer_id__exact")
-    search_help_text = "Name, organization id or Stripe customer id"
+    search_help_text = "Name, organisation id or Stripe customer id"
     sortable_by = ("page", "created_at")
     date_hierarchy = "created_at"
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the columns of the row, its id as a link to everything of the organization."""
+        """Return the columns of the row, its id as a link to everything of the organisation."""
         return [*ReadOnlyAdmin.get_fields(self, request, obj), "page"]
 
     @admin.display(description="name", ordering="name")
@@ -106,7 +106,7 @@ class SubscriptionAdmin(OrgAdmin):
     )
     list_filter = ("status", "plan_code")
     search_fields = ("stripe_subscription_id__exact", "stripe_customer_id__exact")
-    search_help_text = "Organization id, Stripe subscription or customer id"
+    search_help_text = "Organisation id, Stripe subscription or customer id"
     sortable_by = ("current_period_end", "trial_ends_at", "cancel_at", "created_at")
 
 
@@ -135,7 +135,7 @@ class InvoiceRefAdmin(OrgAdmin):
     )
     list_filter = ("status",)
     search_fields = ("stripe_invoice_id__exact", "stripe_subscription_id__exact")
-    search_help_text = "Organization id, Stripe invoice or subscription id"
+    search_help_text = "Organisation id, Stripe invoice or subscription id"
 
     @admin.display(description="subscription")
     def subscription(self, obj: InvoiceRef) -> SafeString:
@@ -149,7 +149,7 @@ class StatementAdmin(OrgAdmin):
 
     list_display = ("period_key", "organization", "period_start", "sealed_at", "digest")
     search_fields = ("period_key__exact", "digest__exact")
-    search_help_text = "Organization id, period key or digest"
+    search_help_text = "Organisation id, period key or digest"
 
 
 @admin.register(Operation)
@@ -170,7 +170,7 @@ class OperationAdmin(OrgAdmin):
     )
     list_filter = ("state", "kind")
     search_fields = ("uuid__startswith",)
-    search_help_text = "Organization id, or the beginning of the uuid"
+    search_help_text = "Organisation id, or the beginning of the uuid"
 
 
 @admin.register(IdempotencyKey)
@@ -201,14 +201,14 @@ class DeliveryInline(ReadOnlyInline):
 
 @admin.register(Notification)
 class NotificationAdmin(OrgAdmin):
-    """What organizations were told."""
+    """What organisations were told."""
 
     known_by = "message_id"
     inlines = (DeliveryInline,)
     list_display = ("message_id", "organization", "kind", "happened_at", "created_at")
     list_filter = ("kind",)
     search_fields = ("message_id__exact",)
-    search_help_text = "Organization id or webhook id"
+    search_help_text = "Organisation id or webhook id"
 
 
 @admin.register(Delivery)
@@ -231,7 +231,7 @@ class DeliveryAdmin(OrgAdmin):
     list_filter = ("state", "channel")
     list_select_related = ("notification",)
     search_fields = ("notification__message_id__exact",)
-    search_help_text = "Organization id or webhook id"
+    search_help_text = "Organisation id or webhook id"
 
     @admin.display(description="notification")
     def notification_page(self, obj: Delivery) -> SafeString:
@@ -241,12 +241,12 @@ class DeliveryAdmin(OrgAdmin):
 
 @admin.register(NotificationSettings)
 class NotificationSettingsAdmin(OrgAdmin):
-    """Where organizations want to be told. The signing secrets are stored nowhere."""
+    """Where organisations want to be told. The signing secrets are stored nowhere."""
 
     known_by = "org_id"
     list_display = ("org_id", "url", "emails", "updated_at")
     search_fields = ("org_id__exact",)
-    search_help_text = "Organization id"
+    search_help_text = "Organisation id"
 
 
 admin.site.register(history_of("billing"), HistoryAdmin)

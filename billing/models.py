@@ -96,6 +96,7 @@ class Organization(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "organisation"
         indexes = [
             # Staff search by e-mail; two organisations may share one.
             models.Index(fields=["email"], name="organization_by_email"),

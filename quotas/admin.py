@@ -1,4 +1,4 @@
-"""What organizations may use and have used, to look at."""
+"""What organisations may use and have used, to look at."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -110,7 +110,7 @@ class MetricAdmin(ReadOnlyAdmin):
 
 @admin.register(Entitlement)
 class EntitlementAdmin(OrgAdmin):
-    """What each organization may use."""
+    """What each organisation may use."""
 
     known_by = "org_id"
     list_display = (
@@ -130,7 +130,7 @@ class EntitlementAdmin(OrgAdmin):
         ("scheduled_at", admin.EmptyFieldListFilter),
     )
     search_fields = ("plan_code__exact", "scheduled_plan_code__exact")
-    search_help_text = "Organization id or plan code"
+    search_help_text = "Organisation id or plan code"
 
 
 @admin.register(UsageCounter)
@@ -151,7 +151,7 @@ class UsageCounterAdmin(OrgAdmin):
     )
     list_filter = (MetricFilter, MonthFilter, SpentFilter, "overage")
     search_fields = ("metric__exact", "period_key__exact")
-    search_help_text = "Organization id, metric or period key"
+    search_help_text = "Organisation id, metric or period key"
     extra_fields = ("used", "limit", "remaining", "entitlement", *OrgAdmin.extra_fields)
     export_columns = ("used", "limit", "remaining")
 
@@ -178,7 +178,7 @@ class ThresholdCrossedAdmin(OrgAdmin):
     )
     list_filter = (MetricFilter, MonthFilter, ("told_at", admin.EmptyFieldListFilter))
     search_fields = ("period_key__exact",)
-    search_help_text = "Organization id or period key"
+    search_help_text = "Organisation id or period key"
 
 
 @admin.register(ThresholdChoice)
@@ -187,7 +187,7 @@ class ThresholdChoiceAdmin(OrgAdmin):
 
     list_display = ("pk", "organization", "percents", "updated_at")
     search_fields = ("org_id__exact",)
-    search_help_text = "Organization id"
+    search_help_text = "Organisation id"
 
 
 @admin.register(Adjustment, Forgiveness)
@@ -206,7 +206,7 @@ class CorrectionAdmin(OrgAdmin):
     )
     list_filter = (MetricFilter,)
     search_fields = ("made_by__exact",)
-    search_help_text = "Organization id, or who did it"
+    search_help_text = "Organisation id, or who did it"
 
 
 @admin.register(CounterRepair)
@@ -216,7 +216,7 @@ class CounterRepairAdmin(OrgAdmin):
     list_display = ("pk", "organization", "metric", "period_start", "made_by", "made_at")
     list_filter = (MetricFilter,)
     search_fields = ("made_by__exact",)
-    search_help_text = "Organization id, or who did it"
+    search_help_text = "Organisation id, or who did it"
 
 
 def why_link(**asked: str) -> SafeString:
@@ -229,13 +229,13 @@ class DeniedAdmin(OrgAdmin):
     """Found by whatever id of a denied request: those have indexes that a plain OR misses."""
 
     search_fields = ("pk",)  # or there would be no box to search in
-    search_help_text = "Organization id; request, correlation or use id"
+    search_help_text = "Organisation id; request, correlation or use id"
     found_by: ClassVar[str]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Narrow to the organizations named, then to the requests known by each other word."""
+        """Narrow to the organisations named, then to the requests known by each other word."""
         words = search_term.split()
         orgs = " ".join(word for word in words if word.startswith("org_"))
         queryset, _ = super().get_search_results(request, queryset, orgs)

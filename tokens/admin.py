@@ -20,7 +20,7 @@ from tokens.models import (
 
 @admin.register(OrgAccess)
 class OrgAccessAdmin(OrgAdmin):
-    """Whether an organization may call at all."""
+    """Whether an organisation may call at all."""
 
     known_by = "org_id"
     list_display = (
@@ -33,7 +33,7 @@ class OrgAccessAdmin(OrgAdmin):
     list_display_links = ("created_at",)
     list_filter = (("suspended_at", admin.EmptyFieldListFilter),)
     search_fields = ("org_id__exact",)
-    search_help_text = "Organization id"
+    search_help_text = "Organisation id"
 
 
 @admin.register(TokenFamily)
@@ -52,7 +52,7 @@ class TokenFamilyAdmin(OrgAdmin):
     )
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     search_fields = ("id__exact", "domain__exact")
-    search_help_text = "Organization id, family id or domain"
+    search_help_text = "Organisation id, family id or domain"
 
 
 @admin.register(ActivationCode)
@@ -75,7 +75,7 @@ class ActivationCodeAdmin(OrgAdmin):
         ("revoked_at", admin.EmptyFieldListFilter),
     )
     search_fields = ("domain__exact", "issued_by__exact", "family_id__exact")
-    search_help_text = "Organization id, domain, family id or who issued it"
+    search_help_text = "Organisation id, domain, family id or who issued it"
 
     @admin.display(description="family")
     def family_page(self, obj: ActivationCode) -> SafeString:
@@ -94,7 +94,7 @@ class RefreshTokenAdmin(OrgAdmin):
     list_filter = (("used_at", admin.EmptyFieldListFilter),)
     list_select_related = ("family",)
     search_fields = ("family_id__exact",)
-    search_help_text = "Organization id or family id"
+    search_help_text = "Organisation id or family id"
 
     @admin.display(description="family")
     def family_page(self, obj: RefreshToken) -> SafeString:
@@ -119,7 +119,7 @@ class PortalLinkAdmin(OrgAdmin):
     )
     list_filter = (("used_at", admin.EmptyFieldListFilter),)
     search_fields = ("family_id__exact", "made_by__exact")
-    search_help_text = "Organization id, family id or who made it"
+    search_help_text = "Organisation id, family id or who made it"
 
 
 @admin.register(OperatorKey)
@@ -162,6 +162,6 @@ class AuditEntryAdmin(OrgAdmin):
 
 
 for _history in history_of("tokens"):
-    # An operator's key belongs to no organization.
+    # An operator's key belongs to no organisation.
     _of_one = any(field.name == "org_id" for field in _history._meta.fields)
     admin.site.register(_history, HistoryAdmin if _of_one else Changes)

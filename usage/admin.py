@@ -15,11 +15,11 @@ from usage.models import (
 
 
 class LedgerAdmin(OrgAdmin):
-    """Rows by organization and request id: together they are one index look-up."""
+    """Rows by organisation and request id: together they are one index look-up."""
 
     list_filter = (MetricFilter,)
     search_fields = ("request_id__exact",)
-    search_help_text = "Organization id, request id, or best both: org_… req-…"
+    search_help_text = "Organisation id, request id, or best both: org_… req-…"
 
 
 @admin.register(UsageEvent)
@@ -73,23 +73,23 @@ class ImportRunAdmin(OrgAdmin):
     )
     list_filter = (("finished_at", admin.EmptyFieldListFilter), MetricFilter)
     search_fields = ("source",)
-    search_help_text = "Organization id or source"
+    search_help_text = "Organisation id or source"
     date_hierarchy = "created_at"
 
 
 @admin.register(DailyUsage)
 class DailyUsageAdmin(OrgAdmin):
-    """Use by day of each organization, computed from the ledger."""
+    """Use by day of each organisation, computed from the ledger."""
 
     list_display = ("day", "organization", "metric", units("used"), units("events"))
     list_filter = (MetricFilter,)
     search_fields = ("metric__exact",)
-    search_help_text = "Organization id or metric"
+    search_help_text = "Organisation id or metric"
 
 
 @admin.register(DailyTotal)
 class DailyTotalAdmin(ReadOnlyAdmin):
-    """Use by day of all organizations together: what the dashboard draws."""
+    """Use by day of all organisations together: what the dashboard draws."""
 
     list_display = (
         "day",

@@ -141,7 +141,7 @@ class StaffActAdmin(OrgAdmin):
         "request_id__exact",
         "correlation_id__exact",
     )
-    search_help_text = "Organization id, name of the member of staff, request or correlation id"
+    search_help_text = "Organisation id, name of the member of staff, request or correlation id"
     extra_fields = ("what_was_shown", "ended", *OrgAdmin.extra_fields)
 
     @admin.display(description="ended")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 else:
     from unfold.admin import ModelAdmin, TabularInline
 
-TOO_LONG = "The database took too long over this. Name an organization to narrow it down."
+TOO_LONG = "The database took too long over this. Name an organisation to narrow it down."
 NOT_VALID = "The search held something that cannot be stored, so nothing can match it."
 
 
@@ -150,26 +150,26 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[type-arg]
 
 
 class OrgAdmin(ReadOnlyAdmin):
-    """A table whose rows belong to an organization.
+    """A table whose rows belong to an organisation.
 
-    A word `org_…` in a search names an organization and nothing else, so that it
+    A word `org_…` in a search names an organisation and nothing else, so that it
     can use the index; each page links to everything else of its organization.
     """
 
-    #: Where the organization's id stands, as a lookup.
+    #: Where the organisation's id stands, as a lookup.
     org_lookup: ClassVar[str] = "org_id"
 
     extra_fields: ClassVar[tuple[str, ...]] = ("elsewhere",)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the columns with the organization's id as a link."""
+        """Return the columns with the organisation's id as a link."""
         fields = super().get_fields(request, obj)
         return ["organization" if name == "org_id" else name for name in fields]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Narrow to the organizations named, then search what is left as usual."""
+        """Narrow to the organisations named, then search what is left as usual."""
         words = search_term.split()
         orgs = [word for word in words if word.startswith("org_")]
         if orgs:
@@ -177,14 +177,14 @@ class OrgAdmin(ReadOnlyAdmin):
         rest = " ".join(word for word in words if not word.startswith("org_"))
         return super().get_search_results(request, queryset, rest)
 
-    @admin.display(description="organization")
+    @admin.display(description="organisation")
     def organization(self, obj: Any) -> SafeString:
-        """The organization, as a link to all there is of it."""
+        """The organisation, as a link to all there is of it."""
         return org_link(self.org_of(obj))
 
     @admin.display(description="elsewhere")
     def elsewhere(self, obj: Any) -> SafeString:
-        """Links to the other tables, each narrowed to this organization."""
+        """Links to the other tables, each narrowed to this organisation."""
         return format_html_join(" · ", '<a class="text-link" href="{}">{}</a>', self._others(obj))
 
     def org_of(self, obj: Any) -> str:
@@ -223,7 +223,7 @@ def page_link(page: str, key: str) -> SafeString:
 
 
 def org_link(org_id: str) -> SafeString:
-    """Return a link to the page of an organization (config.backoffice.organisation)."""
+    """Return a link to the page of an organisation (config.backoffice.organisation)."""
     if not org_id:
         return SafeString("-")
     url = reverse("organisation", args=[org_id])

@@ -49,10 +49,10 @@ class Changes(ReadOnlyAdmin):
 
 
 class HistoryAdmin(Changes, OrgAdmin):
-    """The changes of rows that belong to an organization."""
+    """The changes of rows that belong to an organisation."""
 
     list_display = ("at", "what", "organization", "why", "who", "request_id")
-    search_help_text = "Organization id; insert, update or delete"
+    search_help_text = "Organisation id; insert, update or delete"
 
 
 def history_of(app_label: str) -> list[type[models.Model]]:

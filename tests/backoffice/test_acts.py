@@ -271,7 +271,7 @@ def test_what_is_not_as_the_service_wants_it_is_said_at_the_field(staff: Staff, 
 def test_an_organisation_that_does_not_exist_is_refused(staff: Staff) -> None:
     answer = look(staff("billing admin"), "suspend-organization", org_id="org_of_nobody")
 
-    assert "No such organization" in answer.text
+    assert "No such organisation" in answer.text
 
 
 def test_what_would_change_nothing_cannot_be_confirmed(staff: Staff, org: Org) -> None:

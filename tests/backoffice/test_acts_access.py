@@ -132,7 +132,7 @@ def test_a_thing_of_another_organisation_is_not_found(
 
     looked = look(staff("billing admin"), act, org_id=org.id, **theirs)
 
-    assert "The organization has no such" in looked.text
+    assert "The organisation has no such" in looked.text
 
 
 def test_all_installations_and_codes_are_revoked(staff: Staff, org: Org) -> None:

@@ -78,7 +78,7 @@ def test_a_delivery_of_another_organisation_is_not_found(
         staff("support"), "resend-notification", org_id=stranger.id, delivery_id=webhook.pk
     )
 
-    assert "The organization has no such delivery" in looked.text
+    assert "The organisation has no such delivery" in looked.text
 
 
 def test_the_page_of_a_delivery_leads_to_sending_it_again(

@@ -94,11 +94,11 @@ class ActForm(forms.Form):
 class OrgActForm(ActForm):
     """An act on one organisation."""
 
-    org_id = text("Organization", most=30, help_text="Its id, such as org_01K…")
+    org_id = text("Organisation", most=30, help_text="Its id, such as org_01K…")
 
     def clean_org_id(self) -> str:
         """Return the id of an organisation that there is."""
         org_id = str(self.cleaned_data["org_id"])
         if not Organization.objects.filter(org_id=org_id).exists():
-            raise forms.ValidationError("No such organization")
+            raise forms.ValidationError("No such organisation")
         return org_id

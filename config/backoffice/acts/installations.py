@@ -37,7 +37,7 @@ class IssueCode(OrgAct):
     title = "Issue an activation code"
     about = (
         "Makes a one-time code, good for fifteen minutes, that an installation trades for its"
-        " tokens. Be sure of whom you give it to: whoever has it acts for the organization."
+        " tokens. Be sure of whom you give it to: whoever has it acts for the organisation."
     )
     group = "Access"
     icon = "pin"
@@ -101,7 +101,7 @@ class RevokeCode(Act):
         """Return what the code is."""
         row = ActivationCode.objects.filter(org_id=asked["org_id"], pk=asked["code_id"]).first()
         if row is None:
-            raise NotFound("The organization has no such code")
+            raise NotFound("The organisation has no such code")
         waits = _waiting_code(row) is not None
         return Effect(
             [Change(f"Code {row.pk} of {row.created_at:%Y-%m-%d %H:%M}", "waits", "revoked")],
@@ -142,7 +142,7 @@ class RevokeInstallation(Act):
         """Return what the installation is."""
         row = TokenFamily.objects.filter(org_id=asked["org_id"], id=asked["family_id"]).first()
         if row is None:
-            raise NotFound("The organization has no such installation")
+            raise NotFound("The organisation has no such installation")
         used = row.last_refreshed_at or row.created_at
         lives = _live_family(row) is not None
         return Effect(
@@ -166,7 +166,7 @@ class RevokeAll(OrgAct):
     name = "revoke-all"
     title = "Revoke all installations"
     about = (
-        "Ends every installation of the organization and its waiting codes. Each needs a new code"
+        "Ends every installation of the organisation and its waiting codes. Each needs a new code"
         " to come back: to shut it out for a while, suspend it instead."
     )
     group = "Access"

@@ -44,7 +44,7 @@ class ResendNotification(Act):
             .first()
         )
         if row is None:
-            raise NotFound("The organization has no such delivery")
+            raise NotFound("The organisation has no such delivery")
         state = f"{row.state} after {row.attempts} attempt{'s' * (row.attempts != 1)}"
         if row.error:
             state += f" ({row.error})"

@@ -32,7 +32,7 @@ class CreateOperatorKey(Act):
     name = "create-operator-key"
     title = "Make an operator credential"
     about = (
-        "For a backend of our own that meters many organizations. Whoever holds its secret acts"
+        "For a backend of our own that meters many organisations. Whoever holds its secret acts"
         " for every one of them."
     )
     group = "Operators"
@@ -46,7 +46,7 @@ class CreateOperatorKey(Act):
         return Effect(
             [
                 Change("Credential", "–", asked["key_name"]),
-                Change("May act for", "–", "every organization"),
+                Change("May act for", "–", "every organisation"),
                 Change("Scopes", "–", ", ".join(sorted(asked["scopes"]))),
             ],
             {},

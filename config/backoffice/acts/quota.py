@@ -196,7 +196,7 @@ def _reset(asked: Asked) -> ResetAsked:
 def _entitlement(org_id: str) -> CurrentEntitlement:
     found = queries.current_entitlement(org_id=org_id, now=clock.now())
     if found is None:
-        raise NotFound("Nothing was ever granted to this organization")
+        raise NotFound("Nothing was ever granted to this organisation")
     return found
 
 

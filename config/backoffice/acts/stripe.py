@@ -46,7 +46,7 @@ class ReplayForm(ActForm):
     )
     state = choice("State", [("", "Any"), *WebhookEvent.State.choices], required=False)
     type = text("Type", most=100, required=False, help_text="Such as invoice.paid")
-    org_id = text("Organization", most=30, required=False)
+    org_id = text("Organisation", most=30, required=False)
     since = InstantField(required=False, help_text="Received at or after, UTC.")
     until = InstantField(required=False, help_text="Received before, UTC. Empty: until now.")
 

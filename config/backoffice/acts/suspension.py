@@ -23,7 +23,7 @@ class Suspend(OrgAct):
     name = "suspend-organization"
     title = "Suspend"
     about = (
-        "Refuses every token of the organization from its next request on. Nothing is lost:"
+        "Refuses every token of the organisation from its next request on. Nothing is lost:"
         " restoring lets it go on where it was. The subscription goes on, and is charged."
     )
     group = "Access"
@@ -98,7 +98,7 @@ def _is_suspended(org_id: str) -> bool:
 def _row(org_id: str) -> OrgAccess:
     row = OrgAccess.objects.organisations().filter(org_id=org_id).first()
     if row is None:
-        raise NotFound("The organization was never let in")
+        raise NotFound("The organisation was never let in")
     return row
 
 
