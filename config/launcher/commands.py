@@ -125,6 +125,11 @@ def throwaway(
         yield run
 
 
+#: Said, since pytest's own parts would otherwise disagree about what they are: each
+#: learns it from the one before, whose Celery app has called itself a worker by then.
+_TESTING = {"METERGATE_TEST": "1", "PROCESS_ROLE": "command"}
+
+
 def test(arguments: list[str]) -> int:
     durable = "--durable" in arguments
     arguments = [a for a in arguments if a != "--durable"]
@@ -133,7 +138,7 @@ def test(arguments: list[str]) -> int:
     venv.ensure(env, wanted_sets(venv.DEVELOP))
     argv = [str(env.python), "-m", "pytest", *arguments]
     with throwaway(places, env, durable=durable, in_memory=not durable) as run:
-        return run(argv, {"METERGATE_TEST": "1"})
+        return run(argv, _TESTING)
 
 
 def bench(arguments: list[str]) -> int:
@@ -152,7 +157,7 @@ def screenshots() -> int:
     venv.ensure(env, wanted_sets(venv.DEVELOP))
     argv = [str(env.python), "-m", "pytest", "-q", "-m", "pictures", "tests"]
     with throwaway(places, env, durable=False, in_memory=True) as run:
-        return run(argv, {"METERGATE_TEST": "1", "UPDATE_PICTURES": "1"})
+        return run(argv, {**_TESTING, "UPDATE_PICTURES": "1"})
 
 
 # --- lint -----------------------------------------------------------------------
