@@ -6,6 +6,7 @@ double click, a reload or a second try does it once.
 
 import re
 import uuid
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,20 +42,20 @@ class Asked:
     fields: dict[str, str] = field(default_factory=dict)
 
 
-class ActPage(VisitPage):
+class ActPage(VisitPage, ABC):
     """Ask, then do."""
 
     acting = True
     #: What a form of the page may ask to be done.
     kinds: frozenset[str]
 
+    @abstractmethod
     def question(self) -> Question:
         """Return what to ask. May look at Stripe; writes nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def act(self, asked: Asked, key: str) -> None:
         """Do it, once per key."""
-        raise NotImplementedError
 
     def get(self, request: HttpRequest, **_: Any) -> HttpResponse:
         """Ask."""

@@ -1,5 +1,6 @@
 """The shape of an act: a form, what it would change, and the doing."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -55,7 +56,7 @@ class Done:
     secret: str = ""
 
 
-class Act:
+class Act(ABC):
     """One thing that staff may do."""
 
     #: Names the page; stands in the audit for ever.
@@ -73,13 +74,13 @@ class Act:
     #: None for a row that it does not fit.
     rows: ClassVar[Mapping[str, Callable[[Any], dict[str, str] | None]]] = {}
 
+    @abstractmethod
     def effect(self, asked: Asked) -> Effect:
         """Return what doing it now would change; writes nothing. Raises ApiError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def do(self, asked: Asked, shown: Facts, by: By) -> Done:
         """Do it, by one call of a service. `shown` is what was confirmed. Raises ApiError."""
-        raise NotImplementedError
 
     def still_holds(self, shown: Facts, now: Facts) -> bool:
         """Tell whether what was confirmed is still what would happen."""
