@@ -86,7 +86,6 @@ class PlanAdmin(ReadOnlyAdmin):
     list_filter = ("on_sale", "interval", "currency")
     search_fields = ("code", "name", "stripe_price_id__exact")
     search_help_text = "Code, name or Stripe price id"
-    ordering = ("amount", "code")
 
 
 @admin.register(Subscription)

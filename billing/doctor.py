@@ -177,7 +177,7 @@ def _prices(gateway: Gateway) -> Iterator[Finding]:
 
 def _overages(gateway: Gateway) -> Iterator[Finding]:
     allowed = PlanAllowance.objects.filter(plan__on_sale=True, overage=Overage.ALLOW)
-    rows = list(allowed.select_related("plan").order_by("plan__amount", "metric"))
+    rows = sorted(allowed.select_related("plan"), key=lambda one: (one.plan.rank, one.metric))
     at_stripe = _by_lookup_key(gateway, [_lookup_key(one) for one in rows])
     meters = {one["id"]: one["event_name"] for one in gateway.list_meters()} if rows else {}
     for one in rows:

@@ -1,9 +1,12 @@
 """Organisations, what is sold to them, and the mirror of what Stripe says."""
 
+from fractions import Fraction
+from typing import ClassVar
+
 import pghistory
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, F, Q, Value, When
 
 from billing.notifications.models import (  # noqa: F401 - tables of this app
     Delivery,
@@ -26,7 +29,12 @@ def _by_org(name: str) -> dict[str, object]:
 
 
 class Plan(models.Model):
-    """One plan of the catalogue. `amount` is in minor units of `currency`, per `interval`."""
+    """One plan of the catalogue. `amount` is in minor units of `currency`, per `interval`.
+
+    All plans are in one currency, so that their amounts compare.
+    """
+
+    MONTHS: ClassVar = {"month": 1, "year": 12}
 
     code = models.CharField(max_length=40, unique=True)
     name = models.CharField(max_length=100)
@@ -42,7 +50,12 @@ class Plan(models.Model):
     on_sale = models.BooleanField(default=True)
 
     class Meta:
-        ordering = ["amount", "code"]
+        # The rank, cheapest first, in SQL.
+        ordering = [
+            F("amount") * Case(When(interval="month", then=Value(12)), default=Value(1)),
+            "interval",
+            "code",
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(interval__in=["month", "year"]), name="plan_interval_known"
@@ -54,6 +67,19 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def rank(self) -> tuple[Fraction, int]:
+        """What plans are compared by: minor units per month, exactly; then the months billed.
+
+        Of two that cost the same a month, the one that is paid for longer is the dearer.
+        """
+        months = self.MONTHS[self.interval]
+        return Fraction(self.amount, months), months
+
+    def is_dearer_than(self, other: "Plan") -> bool:
+        """Tell whether moving to this plan from the other is an upgrade; back is a downgrade."""
+        return self.rank > other.rank
 
 
 class PlanAllowance(models.Model):

@@ -21,7 +21,7 @@ def downgrade(operation: Operation) -> Work:
     gateway: Gateway = clients.stripe
     with gateway.session():
         subscription = sight.running(operation)
-        if wanted.amount >= sight.plan_of(subscription).amount:
+        if not sight.plan_of(subscription).is_dearer_than(wanted):
             raise PlanChangeConflict("The plan is not cheaper than the current one")
         if subscription["cancel_at"] is not None:
             raise PlanChangeConflict("The subscription is about to be cancelled")

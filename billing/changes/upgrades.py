@@ -50,7 +50,7 @@ def _move(operation: Operation) -> Work:
         held = sight.plan_of(subscription)
         if held.code == wanted.code:
             return _there(org_id)
-        if held.amount >= wanted.amount:
+        if not wanted.is_dearer_than(held):
             raise PlanChangeConflict("The plan is not dearer than the current one")
         with selling(wanted) as sold:
             change = _change(subscription, sold, asked)

@@ -89,10 +89,10 @@ def way_to(plan: Plan, mirror: Subscription | None, held: Plan | None) -> Way | 
         return "subscribe"
     if not _is_live(mirror) or held is None or held.code == plan.code:
         return None
-    if plan.amount > held.amount:
+    if plan.is_dearer_than(held):
         return "upgrade"
     # A plan that is about to end is not made cheaper first.
-    return "downgrade" if plan.amount < held.amount and mirror.cancel_at is None else None
+    return "downgrade" if held.is_dearer_than(plan) and mirror.cancel_at is None else None
 
 
 def includes(plan: Plan) -> list[str]:

@@ -1,7 +1,11 @@
 """Who changes plans, and at which length."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from tests.billing import catalogues
 from tests.billing.owners import Owner, new_owner
 from tests.sandbox.server import Control
 
@@ -10,6 +14,13 @@ from tests.sandbox.server import Control
 def owner(transactional_db: None, sandbox: Control) -> Owner:
     """The owner of an organisation that just signed up: trialing on starter, with a card."""
     return new_owner()
+
+
+@pytest.fixture
+def annual_plans(transactional_db: None, sandbox: Control, tmp_path: Path) -> Iterator[None]:
+    """Pro and business are sold by the year as well."""
+    with catalogues.selling(tmp_path / "plans.json", catalogues.annual()):
+        yield
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ class PlanForm(OrgActForm):
         label="Plan",
         choices=lambda: [
             (plan.code, f"{plan.name}, {money(plan.amount, plan.currency)} a {plan.interval}")
-            for plan in Plan.objects.filter(on_sale=True).order_by("amount", "code")
+            for plan in Plan.objects.filter(on_sale=True)
         ],
         widget=UnfoldAdminSelectWidget(),
     )
@@ -67,7 +67,7 @@ class ChangePlan(OrgAct):
             return _subscribe(org_id, wanted)
         standing.live(org_id)  # refuses what is neither over nor running
         held = Plan.objects.prefetch_related("metrics").get(code=mirror.plan_code)
-        if wanted.amount > held.amount:
+        if wanted.is_dearer_than(held):
             return _upgrade(org_id, mirror, held, wanted)
         return _downgrade(mirror, held, wanted)
 
@@ -255,6 +255,8 @@ def _downgrade(mirror: Subscription, held: Plan, wanted: Plan) -> Effect:
     facts = {"kind": "downgrade", "from": held.code, "to": wanted.code, "at": at}
     if wanted.code == held.code:
         return Effect([], facts, ["It is on this plan already."], idle=True)
+    if not held.is_dearer_than(wanted):
+        raise PlanChangeConflict("The plan is neither dearer nor cheaper than the current one")
     if mirror.cancel_at:
         raise PlanChangeConflict("The subscription is about to be cancelled: resume it first")
     if mirror.scheduled_plan_code == wanted.code:
