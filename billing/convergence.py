@@ -115,15 +115,13 @@ def converge(subscription_id: str, *, because: str) -> str | None:
 def grant_from_mirrors(org_id: str, *, because: str) -> None:
     """Grant what the organisation's subscriptions, taken together, entitle it to.
 
-    The organisation is locked. Non-terminal ones come first, then the newest.
+    The organisation is locked. The one that leads grants (billing.mirrors). One
+    whose plan was never known can grant nothing, and keeps no other from granting.
     """
-    mirrors = Subscription.objects.filter(org_id=org_id, fetch_applied__gt=0).exclude(status="")
-    leading = max(
-        mirrors,
-        key=lambda one: (one.status not in Subscription.TERMINAL, one.created_at, one.pk),
-        default=None,
-    )
-    if leading is None or not leading.plan_code:
+    now = clock.now()
+    mirrors = Subscription.objects.filter(org_id=org_id).exclude(plan_code="")
+    leading = mirrors.leading(now=now)
+    if leading is None:
         return
     plan = Plan.objects.prefetch_related("metrics").get(code=leading.plan_code)
     access.open_access(org_id, installation_limit=plan.installation_limit)
@@ -133,14 +131,30 @@ def grant_from_mirrors(org_id: str, *, because: str) -> None:
         status=leading.status,
         allowances=catalogue.allowances_of(plan),
         because=because,
-        now=clock.now(),
-        anchor_at=leading.billing_cycle_anchor or leading.created_at or clock.now(),
+        now=now,
+        anchor_at=leading.billing_cycle_anchor or leading.created_at or now,
         period_rule=catalogue.period_rule_of(plan),
         trial_ends_at=leading.trial_ends_at,
         past_due_since=leading.past_due_since,
         ends_at=leading.cancel_at,
         scheduled=_scheduled(leading, plan),
     )
+
+
+def hand_over(*, now: datetime) -> int:
+    """Grant anew where time alone may have changed which subscription leads.
+
+    A grace that ran out, a cancellation or a scheduled change that took effect: of
+    these no event need tell, and another subscription may be paid for meanwhile.
+    Returns how many organisations were looked at. Safe to repeat.
+    """
+    due = Subscription.objects.beside_another(now=now).values_list("org_id", flat=True)
+    orgs = sorted(set(due))
+    for org_id in orgs:
+        with transaction.atomic():
+            if lock_organization(org_id=org_id) is not None:
+                grant_from_mirrors(org_id, because="another subscription leads")
+    return len(orgs)
 
 
 def lock_organization(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from billing import catalogue
-from billing.models import Plan, PlanAllowance
+from billing.models import Plan, PlanAllowance, Subscription
 from billing.payments import PORTAL_NAME
 from billing.prices import overage_key
 from billing.stripe_gateway import API_VERSION, Gateway, Json
@@ -55,6 +55,8 @@ WEBHOOK_PATH = "/api/webhooks/stripe"
 MOST_SKEW = timedelta(seconds=60)
 _LIVE_KEYS = ("sk_live_", "rk_live_")
 _TEST_KEYS = ("sk_test_", "rk_test_")
+#: So many organisations are named in one line.
+_MOST_NAMED = 20
 #: Stripe looks up this many prices at once.
 _LOOKUPS = 10
 
@@ -85,6 +87,7 @@ def examine(
         ("prices", lambda: _prices(gateway)),
         ("overage prices", lambda: _overages(gateway)),
         ("portal", lambda: _portal(gateway)),
+        ("paid twice", _paid_twice),
     ]
     for what, look in looks:
         try:
@@ -245,3 +248,11 @@ def _portal(gateway: Gateway) -> Iterator[Finding]:
     if features["subscription_update"]["enabled"]:
         faults.append("plans can be changed past us")
     yield Finding("portal", not faults, "; ".join([ours[0]["id"], *faults]))
+
+
+def _paid_twice() -> Iterator[Finding]:
+    """Name the organisations that pay for more than one subscription: one of them grants."""
+    several = list(Subscription.objects.paid_twice(now=clock.now()))
+    named = "; ".join(map(str, several[:_MOST_NAMED]))
+    more = f"; and {len(several) - _MOST_NAMED} more" if len(several) > _MOST_NAMED else ""
+    yield Finding("paid twice", not several, f"{named}{more}" if several else "nobody")

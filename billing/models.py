@@ -1,5 +1,6 @@
 """Organisations, what is sold to them, and the mirror of what Stripe says."""
 
+from datetime import datetime
 from fractions import Fraction
 from typing import ClassVar
 
@@ -8,11 +9,13 @@ import pgtrigger
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
 
+from billing import mirrors
 from billing.notifications.models import (  # noqa: F401 - tables of this app
     Delivery,
     Notification,
     NotificationSettings,
 )
+from quotas import rules
 from quotas.models import Overage, Status
 
 
@@ -144,7 +147,7 @@ class Subscription(models.Model):
     subscription's schedule, where it has one.
     """
 
-    TERMINAL = frozenset({Status.CANCELED, Status.INCOMPLETE_EXPIRED})
+    TERMINAL = mirrors.TERMINAL
 
     stripe_subscription_id = models.CharField(max_length=255, unique=True)
     org_id = models.CharField(max_length=30, blank=True)
@@ -166,6 +169,8 @@ class Subscription(models.Model):
     fetch_requested = models.PositiveBigIntegerField(default=0)
     fetch_applied = models.PositiveBigIntegerField(default=0)
 
+    objects = mirrors.SubscriptionQuerySet.as_manager()
+
     class Meta:
         indexes = [
             # All mirrors of an organisation: the entitlement is computed from them.
@@ -174,6 +179,22 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stripe_subscription_id} ({self.status})"
+
+    def gives_access(self, now: datetime) -> bool:
+        """Tell whether it makes its organisation's subscription valid at `now`."""
+        return rules.is_valid(
+            self.status,
+            now,
+            trial_ends_at=self.trial_ends_at,
+            past_due_since=self.past_due_since,
+            ends_at=self.cancel_at,
+        )
+
+    def plan_code_at(self, now: datetime) -> str:
+        """Return the plan it is on at `now`: a scheduled change applies by itself when due."""
+        if self.scheduled_at is not None and self.scheduled_at <= now:
+            return self.scheduled_plan_code
+        return self.plan_code
 
 
 @pghistory.track(

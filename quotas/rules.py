@@ -126,10 +126,26 @@ def has_access(entitlement: Entitlement, at: datetime) -> bool:
     Trialing until the trial ends and the grace after it, active, past due within
     its grace. Every other status is not.
     """
-    ends = access_ends(entitlement)
-    if ends is None:
-        return entitlement.status == Status.ACTIVE
-    return at < ends
+    return is_valid(
+        entitlement.status,
+        at,
+        trial_ends_at=entitlement.trial_ends_at,
+        past_due_since=entitlement.past_due_since,
+        ends_at=entitlement.ends_at,
+    )
+
+
+def is_valid(
+    status: str,
+    at: datetime,
+    *,
+    trial_ends_at: datetime | None,
+    past_due_since: datetime | None,
+    ends_at: datetime | None,
+) -> bool:
+    """Tell whether a subscription that says this is valid at `at`."""
+    ends = validity_ends(status, trial_ends_at, past_due_since, ends_at)
+    return status == Status.ACTIVE if ends is None else at < ends
 
 
 def next_change(entitlement: Entitlement, at: datetime) -> datetime:
@@ -157,13 +173,28 @@ def valid_until(
 
 def access_ends(entitlement: Entitlement) -> datetime | None:
     """Return when access ends by itself; None where time alone does not end it, or none is."""
+    return validity_ends(
+        entitlement.status,
+        entitlement.trial_ends_at,
+        entitlement.past_due_since,
+        entitlement.ends_at,
+    )
+
+
+def validity_ends(
+    status: str,
+    trial_ends_at: datetime | None,
+    past_due_since: datetime | None,
+    ends_at: datetime | None,
+) -> datetime | None:
+    """Return when a subscription's validity ends by time alone; None as `access_ends` does."""
     ends = []
-    if entitlement.status == Status.TRIALING and entitlement.trial_ends_at:
-        ends.append(entitlement.trial_ends_at + settings.TRIAL_GRACE)
-    elif entitlement.status == Status.PAST_DUE and entitlement.past_due_since:
-        ends.append(entitlement.past_due_since + settings.PAST_DUE_GRACE)
-    elif entitlement.status != Status.ACTIVE:
+    if status == Status.TRIALING and trial_ends_at:
+        ends.append(trial_ends_at + settings.TRIAL_GRACE)
+    elif status == Status.PAST_DUE and past_due_since:
+        ends.append(past_due_since + settings.PAST_DUE_GRACE)
+    elif status != Status.ACTIVE:
         return None
-    if entitlement.ends_at:
-        ends.append(entitlement.ends_at)
+    if ends_at:
+        ends.append(ends_at)
     return min(ends, default=None)

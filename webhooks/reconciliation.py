@@ -14,6 +14,7 @@ import structlog
 from django.db import transaction
 
 from billing import convergence
+from billing.changes import standing
 from billing.convergence import UnknownPrice
 from billing.invoices import FetchedInvoice
 from billing.models import InvoiceRef, Organization, Subscription
@@ -43,7 +44,7 @@ SAFE = {
 UNSAFE = {
     "customer_gone": "Stripe does not have the customer any more",
     "customer_of_another": "the customer at Stripe names another organisation",
-    "several_subscriptions": "more than one subscription is running, and charged for",
+    "several_subscriptions": "more than one subscription is running",
     "unknown_price": "a subscription is on a price that no plan has",
     "revived": "a subscription that ended here runs at Stripe",
     "access_without_subscription": "there is access, and no subscription that gives it",
@@ -159,7 +160,12 @@ def _of_customer(organization: Organization) -> Iterator[Finding]:
 def _of_subscriptions(org_id: str, listed: list[Json]) -> Iterator[Finding]:
     running = [one["id"] for one in listed if one["status"] not in Subscription.TERMINAL]
     if len(running) > 1:
-        yield Finding(org_id, "several_subscriptions", running[0], ", ".join(running[1:]))
+        # The one that leads grants; the others are what somebody has to look at.
+        leading = standing.leading_id(org_id)
+        key = next((one for one in running if one == leading), running[0])
+        states = {one["id"]: one["status"] for one in listed}
+        others = ", ".join(f"{one} {states[one]}" for one in running if one != key)
+        yield Finding(org_id, "several_subscriptions", key, f"leads; besides it: {others}")
     ended = Subscription.objects.filter(
         stripe_subscription_id__in=running, status__in=Subscription.TERMINAL
     )

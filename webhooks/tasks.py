@@ -8,6 +8,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 from django.conf import settings
 
+from billing import convergence
 from billing.models import Organization
 from config.contract import clock
 from config.contract.doorbell import ring
@@ -39,8 +40,13 @@ def sweep() -> None:
 
 @shared_task
 def ask_overdue() -> None:
-    """Ask Stripe about trials and changes whose time came without a word."""
+    """Ask Stripe about trials and changes whose time came without a word.
+
+    Where another subscription leads by time alone, it grants at once: it needs no
+    word of Stripe's.
+    """
     overdue.ask(now=clock.now())
+    convergence.hand_over(now=clock.now())
 
 
 @shared_task

@@ -3,16 +3,18 @@
 from datetime import datetime
 from typing import Any
 
+from billing import mirrors
 from billing.changes.errors import PlanChangeConflict
 from billing.models import Organization, Plan, Subscription
+from config.contract import clock
 from config.contract.errors import NotFound, ValidationFailed
 from quotas import queries
 from quotas.adjustments import unspent
-from quotas.models import Status, UsageCounter
+from quotas.models import UsageCounter
 from quotas.queries import HEADLINE_METRIC
 
 #: States in which there is something to change.
-LIVE = frozenset({Status.TRIALING, Status.ACTIVE, Status.PAST_DUE})
+LIVE = mirrors.LIVE
 
 
 def organization(org_id: str) -> Organization:
@@ -24,17 +26,12 @@ def organization(org_id: str) -> Organization:
 
 
 def leading(org_id: str) -> Subscription | None:
-    """Return the subscription that counts: not over, newest first; None where all are over."""
-    return (
-        Subscription.objects.filter(org_id=org_id)
-        .exclude(status__in=[*Subscription.TERMINAL, ""])
-        .order_by("-created_at", "-pk")
-        .first()
-    )
+    """Return the subscription that leads now (billing.mirrors); None where all are over."""
+    return Subscription.objects.filter(org_id=org_id).running().leading(now=clock.now())
 
 
 def leading_id(org_id: str) -> str | None:
-    """Return the id at Stripe of the subscription that counts, where one does."""
+    """Return the id at Stripe of the subscription that leads, where one does."""
     found = leading(org_id)
     return found.stripe_subscription_id if found else None
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import F, Model
 from django.urls import reverse
 
+from billing.changes import standing
 from billing.models import InvoiceRef, Operation, Organization, Statement, Subscription
 from billing.notifications.models import Notification
 from config.backoffice import charts
@@ -101,9 +102,20 @@ def access_of(org_id: str) -> OrgAccess | None:
 
 
 def subscriptions(org_id: str) -> Section:
-    """Mirrors of what Stripe said."""
+    """Mirrors of what Stripe said, each with what it is to the organisation (`role`)."""
     rows = Subscription.objects.filter(org_id=org_id).order_by("-created_at")
-    return _section("Subscriptions", Subscription, rows, org_id, "subscriptions")
+    section = _section("Subscriptions", Subscription, rows, org_id, "subscriptions")
+    running = [row for row in section.rows if row.status not in Subscription.TERMINAL]
+    leading = standing.leading(org_id) if len(running) > 1 else None
+    for row in running if leading is not None else []:
+        row.role = _role(row, leads=row == leading)
+    return section
+
+
+def _role(row: Subscription, *, leads: bool) -> str:
+    if leads:
+        return "leads: it grants"
+    return "paid for besides" if row.status in standing.LIVE else "does not count"
 
 
 def periods(org_id: str) -> Section:
