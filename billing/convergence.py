@@ -1,9 +1,15 @@
 """Convergence: the local state follows what Stripe says now, whoever asks and in any order.
 
-An event, a response, the completer and the reconciler all say the same thing:
+An event, a write of ours, the completer and the reconciler all say the same thing:
 *this object may have changed*. Each fetches it under a number taken before the
 fetch; a fetch is applied only if its number is higher than the last one applied.
 What Stripe changed after a fetch began sends its own event, whose later number wins.
+
+Who has just written to Stripe takes its number after the write, never before: a
+fetch with a lower number, which may not show the write, is then dropped or written
+over, and one with a higher number began later still and shows it. So what holds
+once the fetch was applied (or dropped for a newer one) has the write in it, and
+the answer is read from that.
 """
 
 from dataclasses import dataclass
@@ -60,13 +66,6 @@ def fetch(subscription_id: str, *, number: int | None = None) -> Fetched:
         except StripeNotFound:
             return Fetched(subscription_id, number, None)
         return Fetched(subscription_id, number, found, _schedule_of(gateway, found))
-
-
-def with_schedule(subscription_id: str, number: int, subscription: Json) -> Fetched:
-    """Complete a subscription that a write answered with. `number` is from before the write."""
-    gateway: Gateway = clients.stripe
-    schedule = _schedule_of(gateway, subscription)
-    return Fetched(subscription_id, number, subscription, schedule)
 
 
 def apply(fetched: Fetched, *, because: str) -> str | None:

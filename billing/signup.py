@@ -179,8 +179,8 @@ def _subscribed(operation: Operation, plan: Plan, customer_id: str, price_id: st
     )
     number = convergence.take_number(made["id"])
     if number == 1:
-        # Nobody has asked before: whatever changes after its making is fetched
-        # under a higher number.
+        # The number is from after the making, and nobody has asked before: whatever
+        # changes after its making is fetched under a higher number.
         return Fetched(made["id"], number, made)
     return convergence.fetch(made["id"], number=number)
 
@@ -219,12 +219,13 @@ def _write(
         issued_by="sign-up",
         now=clock.real_now(),
     )
-    trial_ends_at = Entitlement.objects.get(org_id=org_id).trial_ends_at
-    assert trial_ends_at is not None  # noqa: S101 - the trial plan has a trial (catalogue)
+    # What was granted, and not what was asked for: an event may have known more.
+    entitlement = Entitlement.objects.get(org_id=org_id)
+    assert entitlement.trial_ends_at is not None  # noqa: S101 - the plan has a trial
     result = {
         "orgId": org_id,
-        "planCode": plan.code,
-        "trialEndsAt": rfc3339(trial_ends_at),
+        "planCode": entitlement.plan_code,
+        "trialEndsAt": rfc3339(entitlement.trial_ends_at),
     }
     return result | ({"checkoutSession": made.session_id} if isinstance(made, Opened) else {})
 

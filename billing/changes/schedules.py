@@ -1,5 +1,7 @@
 """The schedule that carries a downgrade: made, released, and put back after a refusal."""
 
+from datetime import datetime
+
 import structlog
 
 from billing import convergence, operations
@@ -34,8 +36,16 @@ def downgrade(operation: Operation) -> Work:
             effective = convergence.instant(ends)
         after = convergence.fetch(subscription["id"])
     assert effective is not None  # noqa: S101 - a scheduled plan has its instant
-    answer = {"effectiveAt": rfc3339(effective), "newPlanCode": wanted.code}
-    return Work(after, lambda: answer)
+    return Work(after, lambda: _what_is_next(after.subscription_id, wanted, effective))
+
+
+def _what_is_next(subscription_id: str, wanted: Plan, effective_at: datetime) -> Json:
+    """Return the change that is written down; the one that was made, once that was reached."""
+    mirror = sight.mirror_of(subscription_id)
+    code, at = wanted.code, effective_at
+    if mirror.scheduled_at is not None:
+        code, at = mirror.scheduled_plan_code, mirror.scheduled_at
+    return {"effectiveAt": rfc3339(at), "newPlanCode": code}
 
 
 def keep_plan(operation: Operation) -> Work:

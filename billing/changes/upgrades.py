@@ -5,6 +5,7 @@ from billing.changes import engine, schedules, sight, standing
 from billing.changes.engine import Json, Work
 from billing.changes.errors import PlanChangeConflict, PreviewStale
 from billing.changes.payment import Sold, charging, selling
+from billing.convergence import Fetched
 from billing.models import Operation
 from billing.stripe_gateway import Gateway
 from config.contract import clock
@@ -25,51 +26,65 @@ def upgrade(operation: Operation) -> Work:
     pending. The refusal is noted before that is put back, so that a crash in
     between does not charge after all.
     """
+    gateway: Gateway = clients.stripe
     refusal = _noted(operation)
-    if refusal is None:
-        try:
-            return _move(operation)
-        except ApiError as error:
-            if engine.may_pass(error) or "released" not in operation.request:
-                raise
-            _note(operation, error)
-            refusal = error
-    schedules.put_back(operation)
-    raise refusal
+    if refusal is None and _is_there(operation):
+        return _answered(operation, None)
+    with gateway.session():
+        if refusal is None:
+            try:
+                subscription_id = _move(operation)
+            except ApiError as error:
+                if engine.may_pass(error) or "released" not in operation.request:
+                    raise
+                _note(operation, error)
+                refusal = error
+            else:
+                # Numbered after the charge, as every fetch that answers for a write: an
+                # event that was worked on meanwhile may have seen the old plan.
+                return _answered(operation, convergence.fetch(subscription_id))
+        schedules.put_back(operation)
+        raise refusal
 
 
-def _move(operation: Operation) -> Work:
+def _is_there(operation: Operation) -> bool:
+    """Tell whether it is on the plan already, as far as is known here."""
+    mirror = standing.leading(operation.org_id)
+    return (
+        mirror is not None
+        and mirror.status in standing.LIVE
+        and mirror.plan_code == operation.request["newPlanCode"]
+    )
+
+
+def _answered(operation: Operation, after: Fetched | None) -> Work:
+    return Work(after, lambda: standing.quota(operation.org_id, now=clock.now()))
+
+
+def _move(operation: Operation) -> str:
+    """Have the plan changed at Stripe, unless it is; returns the subscription's id."""
     org_id, asked = operation.org_id, operation.request
     wanted = standing.plan(asked["newPlanCode"], field="newPlanCode")
-    mirror = standing.leading(org_id)
-    if mirror and mirror.status in standing.LIVE and mirror.plan_code == wanted.code:
-        return _there(org_id)
     gateway: Gateway = clients.stripe
-    with gateway.session():
-        subscription = sight.running(operation)
-        held = sight.plan_of(subscription)
-        if held.code == wanted.code:
-            return _there(org_id)
-        if not wanted.is_dearer_than(held):
-            raise PlanChangeConflict("The plan is not dearer than the current one")
-        with selling(wanted) as sold:
-            change = _change(subscription, sold, asked)
-            if asked["expectedAmount"] is not None:
-                due = gateway.preview_change(**change)["amount_due"]
-                if due != asked["expectedAmount"]:
-                    raise PreviewStale
-            schedules.release(gateway, operation, subscription)
-            number = convergence.take_number(subscription["id"])
-            with charging(org_id):
-                changed = gateway.change_subscription(
-                    **change, idempotency_key=operations.stripe_key(operation, "change")
-                )
-        after = convergence.with_schedule(subscription["id"], number, changed)
-    return Work(after, lambda: standing.quota(org_id, now=clock.now()))
-
-
-def _there(org_id: str) -> Work:
-    return Work(None, lambda: standing.quota(org_id, now=clock.now()))
+    subscription = sight.running(operation)
+    subscription_id = str(subscription["id"])
+    current = sight.plan_of(subscription)
+    if current.code == wanted.code:
+        return subscription_id
+    if not wanted.is_dearer_than(current):
+        raise PlanChangeConflict("The plan is not dearer than the current one")
+    with selling(wanted) as sold:
+        change = _change(subscription, sold, asked)
+        if asked["expectedAmount"] is not None:
+            due = gateway.preview_change(**change)["amount_due"]
+            if due != asked["expectedAmount"]:
+                raise PreviewStale
+        schedules.release(gateway, operation, subscription)
+        with charging(org_id):
+            gateway.change_subscription(
+                **change, idempotency_key=operations.stripe_key(operation, "change")
+            )
+    return subscription_id
 
 
 def _change(subscription: Json, sold: Sold, asked: Json) -> Json:
