@@ -84,6 +84,16 @@ class Plan(models.Model):
         """Tell whether moving to this plan from the other is an upgrade; back is a downgrade."""
         return self.rank > other.rank
 
+    def metered_allowances(self) -> "list[PlanAllowance]":
+        """Return the allowances whose overage the renewals of a subscription charge.
+
+        None where it renews once a year: what is used would be charged up to a year
+        later. An annual plan's overage is charged by invoices of its own.
+        """
+        if self.interval != "month":
+            return []
+        return [one for one in self.metrics.all() if one.overage == Overage.ALLOW]
+
 
 class PlanAllowance(models.Model):
     """What a plan includes of one metric, and what happens past it.

@@ -9,7 +9,6 @@ from billing.models import Plan
 from billing.stripe_gateway import StripeFailed, StripeRefused
 from config.contract.clients import clients
 from config.contract.errors import ApiError
-from quotas.models import Overage
 
 logger = structlog.get_logger("metergate.billing")
 
@@ -37,13 +36,13 @@ def overage_key(plan_code: str, metric: str) -> str:
 
 
 def metered_price_ids(plan: Plan) -> list[str]:
-    """Return the prices of what the plan sells past its units; no call where it sells none.
+    """Return the metered prices beside the plan's own; no call where there are none.
 
     Raises ApiError (502 STRIPE_ERROR) where Stripe has no such price, or another
     amount: use would go uncharged. `stripe_doctor` shows it, `sync_plans --stripe`
     makes it.
     """
-    sold = [one for one in plan.metrics.all() if one.overage == Overage.ALLOW]
+    sold = plan.metered_allowances()
     if not sold:
         return []
     keys = [overage_key(plan.code, one.metric) for one in sold]

@@ -15,7 +15,6 @@ from billing.models import Plan
 from billing.prices import overage_key
 from billing.stripe_gateway import Gateway
 from config.contract.clients import clients
-from quotas.models import Overage
 
 Json = dict[str, Any]
 
@@ -41,9 +40,7 @@ def publish(*, dry_run: bool) -> Iterator[str]:
                 )
         product_id = product["id"] if product else ""
         yield from _price(gateway, plan, product_id, plan.code, Decimal(plan.amount), dry_run)
-        for one in plan.metrics.all():
-            if one.overage != Overage.ALLOW:
-                continue
+        for one in plan.metered_allowances():
             if one.metric not in meters:
                 yield f"meter {one.metric}"
                 meters[one.metric] = "" if dry_run else _meter(gateway, one.metric)

@@ -43,9 +43,10 @@ def charge(operation: Operation) -> Json:
     """Have the units charged once; again: look what is there and do the rest.
 
     The subscription's next invoice charges them where it carries the metered price
-    they were sold at; an invoice of their own does otherwise: it is over, on another
-    plan or price, or its current period has a report already (Stripe rounds the sum
-    of reports, and each of ours is to be what its statement says). Raises the
+    they were sold at and renews each month; an invoice of their own does otherwise: it
+    is over, on another plan or price, paid by the year, or its current period has a
+    report already (Stripe rounds the sum of reports, and each of ours is to be what its
+    statement says). Raises the
     gateway's errors, StripeNotFound for `customer` where that was deleted.
     """
     organization = standing.organization(operation.org_id)
@@ -113,6 +114,8 @@ def _item(gateway: Gateway, operation: Operation, meter_id: str | None) -> Json 
         if (
             is_metered(item)
             and price["recurring"]["meter"] == meter_id
+            # The next invoice of any other would come up to a year later.
+            and price["recurring"]["interval"] == "month"
             and Decimal(price["unit_amount_decimal"] or 0)
             == Decimal(operation.request["unitAmount"])
         ):
@@ -165,30 +168,66 @@ def _claims(operation: Operation, *, since: int) -> bool:
 
 
 def _by_invoice(gateway: Gateway, operation: Operation, organization: Organization) -> Json:
+    """Bill the units on an invoice that holds nothing else.
+
+    The item is put on a draft of ours rather than left for the customer's next
+    invoice: what others left waiting there is theirs to bill.
+    """
     asked, mark = operation.request, {"operation": str(operation.uuid)}
     customer_id = organization.stripe_customer_id
-    operations.note(operation, way=INVOICE)
-    # A lost answer may have left ours behind: it carries our mark.
-    item = next(
-        (
-            one
-            for one in gateway.list_invoice_items(customer_id=customer_id)
-            if (one["metadata"] or {}).get("operation") == mark["operation"]
-        ),
-        None,
-    ) or gateway.create_invoice_item(
-        customer_id=customer_id,
-        currency=asked["currency"],
-        unit_amount=asked["unitAmount"],
-        quantity=asked["units"],
-        description=f"{asked['units']} × {asked['metric']} past the plan in {asked['periodKey']}",
-        metadata=mark,
-        idempotency_key=operations.stripe_key(operation, "item"),
-    )
-    if item["invoice"] is None:
-        gateway.create_invoice(
+    item = None
+    if asked.get("way") == INVOICE:
+        # A lost answer may have left ours behind: it carries our mark.
+        item = _marked(gateway.list_invoice_items(customer_id=customer_id), mark)
+    else:
+        operations.note(operation, way=INVOICE)
+    if item is None:
+        draft = _draft(gateway, operation, organization, mark)
+        item = gateway.create_invoice_item(
             customer_id=customer_id,
+            invoice_id=draft["id"],
+            currency=asked["currency"],
+            unit_amount=asked["unitAmount"],
+            quantity=asked["units"],
+            description=(
+                f"{asked['units']} × {asked['metric']} past the plan in {asked['periodKey']}"
+            ),
             metadata=mark,
-            idempotency_key=operations.stripe_key(operation, "invoice"),
+            idempotency_key=operations.stripe_key(operation, f"item:{draft['id']}"),
         )
+    # One without an invoice is an earlier version's: the customer's next invoice bills it.
+    if item["invoice"] is not None:
+        _finalize(gateway, operation, item["invoice"])
     return {"way": INVOICE, "invoiceItem": item["id"]}
+
+
+def _draft(
+    gateway: Gateway, operation: Operation, organization: Organization, mark: dict[str, str]
+) -> Json:
+    """Return the draft that carries our mark, made where there is none."""
+    customer_id = organization.stripe_customer_id
+    return _marked(gateway.list_drafts(customer_id=customer_id), mark) or gateway.create_invoice(
+        customer_id=customer_id,
+        currency=operation.request["currency"],
+        metadata=mark,
+        idempotency_key=operations.stripe_key(operation, "draft"),
+    )
+
+
+def _finalize(gateway: Gateway, operation: Operation, invoice_id: str) -> None:
+    """Have the invoice collected; one that is on its way already is left as it is."""
+    try:
+        gateway.finalize_invoice(
+            invoice_id=invoice_id,
+            idempotency_key=operations.stripe_key(operation, f"finalize:{invoice_id}"),
+        )
+    except StripeRefused:
+        if gateway.retrieve_invoice(invoice_id=invoice_id)["status"] == "draft":
+            raise
+
+
+def _marked(found: list[Json], mark: dict[str, str]) -> Json | None:
+    return next(
+        (one for one in found if (one["metadata"] or {}).get("operation") == mark["operation"]),
+        None,
+    )

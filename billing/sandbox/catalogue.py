@@ -65,7 +65,7 @@ def sync(store: Store) -> None:
         if product["default_price"] != price["id"]:
             store.put({**product, "default_price": price["id"]})
         for metric, rule in plan["metrics"].items():
-            if rule["overageUnitAmount"] is not None:
+            if rule["overageUnitAmount"] is not None and interval == "month":
                 _sync_overage(store, plan, metric, rule["overageUnitAmount"], product["id"])
 
 

@@ -265,9 +265,15 @@ def list_lines(store: Store, _params: dict[str, Any], ids: dict[str, str]) -> Ob
     return found
 
 
-def finalize_operation(store: Store, _params: dict[str, Any], ids: dict[str, str]) -> Obj:
-    """POST /v1/invoices/{id}/finalize."""
-    return finalize(store, store.get("invoice", ids["id"]))
+def finalize_operation(store: Store, params: dict[str, Any], ids: dict[str, str]) -> Obj:
+    """POST /v1/invoices/{id}/finalize; with `auto_advance` it is collected in an hour."""
+    invoice = store.get("invoice", ids["id"])
+    invoice["auto_advance"] = params.get("auto_advance", invoice["auto_advance"])
+    invoice = finalize(store, invoice)
+    if invoice["status"] != "open" or not invoice["auto_advance"]:
+        return invoice
+    invoice["next_payment_attempt"] = notes(invoice)["due"] = store.at + HOUR
+    return store.put(invoice)
 
 
 def void_operation(store: Store, _params: dict[str, Any], ids: dict[str, str]) -> Obj:

@@ -3,6 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
+from psycopg import sql
+
 from billing.sandbox import invoices, lines, pricing
 from billing.sandbox.customers import merged
 from billing.sandbox.errors import invalid
@@ -11,11 +13,12 @@ from billing.sandbox.store import Store
 
 
 def create_item(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
-    """POST /v1/invoiceitems: it waits for the customer's next invoice."""
+    """POST /v1/invoiceitems: on the draft it names, or waiting for the customer's next invoice."""
     for name in ("customer", "currency", "unit_amount_decimal"):
         if name not in params:
             raise invalid(f"Missing required param: {name}.", code="parameter_missing", param=name)
     customer = store.customer(params["customer"])
+    draft = _draft_of(store, params, customer) if "invoice" in params else None
     quantity, each = params.get("quantity", 1), Decimal(params["unit_amount_decimal"])
     amount = pricing.rounded(each * quantity)
     price = _own_price(store, params["currency"], each, params.get("description"))
@@ -37,8 +40,21 @@ def create_item(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> O
         },
         quantity=quantity,
         quantity_decimal=str(quantity),
+        invoice=draft and draft["id"],
     )
+    if draft is not None:
+        draft["lines"]["data"].append({**lines.from_item(item), "invoice": draft["id"]})
+        store.put(invoices.count(draft, customer["balance"]), "invoice.updated")
     return store.put(item, "invoiceitem.created", parent=customer["id"])
+
+
+def _draft_of(store: Store, params: dict[str, Any], customer: Obj) -> Obj:
+    draft = store.get("invoice", params["invoice"], param="invoice")
+    if draft["status"] != "draft":
+        raise invalid("Invoice items can only be added to a draft.", param="invoice")
+    if draft["customer"] != customer["id"] or draft["currency"] != params["currency"]:
+        raise invalid("The invoice is another customer's or currency's.", param="invoice")
+    return draft
 
 
 def _own_price(store: Store, currency: str, each: Decimal, name: str | None) -> Obj:
@@ -62,13 +78,25 @@ def _own_price(store: Store, currency: str, each: Decimal, name: str | None) -> 
 
 
 def list_items(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
-    """GET /v1/invoiceitems by customer."""
-    where = {"customer": params["customer"]} if "customer" in params else {}
-    return store.listing("invoiceitem", params, "/v1/invoiceitems", where=where)
+    """GET /v1/invoiceitems by customer, by invoice, or those that wait."""
+    where: Obj = {name: params[name] for name in ("customer", "invoice") if name in params}
+    pending = sql.SQL("(data->>'invoice' IS NULL) = %(pending)s")
+    conditions = [pending] if "pending" in params else []
+    return store.listing(
+        "invoiceitem",
+        params,
+        "/v1/invoiceitems",
+        where=where,
+        conditions=conditions,
+        values={"pending": params.get("pending")},
+    )
 
 
 def create_invoice(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
-    """POST /v1/invoices: a draft of what waits for the customer, collected in an hour."""
+    """POST /v1/invoices: a draft of what waits for the customer (if asked), or of nothing yet.
+
+    With `auto_advance` it is collected in an hour.
+    """
     if "customer" not in params:
         raise invalid(
             "Missing required param: customer.", code="parameter_missing", param="customer"
@@ -82,7 +110,8 @@ def create_invoice(store: Store, params: dict[str, Any], _ids: dict[str, str]) -
         customer,
         [lines.from_item(item) for item in waiting],
         billing_reason="manual",
-        currency=waiting[0]["currency"] if waiting else customer["currency"] or "usd",
+        currency=params.get("currency")
+        or (waiting[0]["currency"] if waiting else customer["currency"] or "usd"),
         description=params.get("description"),
         metadata=merged({}, params.get("metadata")),
         period_start=store.at,

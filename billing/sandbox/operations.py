@@ -151,23 +151,29 @@ ROUTES = [
         "POST invoices",
         "invoice_create",
         oneoff.create_invoice,
-        "auto_advance collection_method customer description metadata"
+        "auto_advance collection_method currency customer description metadata"
         " pending_invoice_items_behavior",
     ),
     route(
         "POST invoiceitems",
         "invoice_item_create",
         oneoff.create_item,
-        "currency customer description metadata period quantity unit_amount_decimal",
+        "currency customer description invoice metadata period quantity unit_amount_decimal",
     ),
-    route("GET invoiceitems", "invoice_item_list", oneoff.list_items, f"{_PAGE} customer"),
+    route(
+        "GET invoiceitems",
+        "invoice_item_list",
+        oneoff.list_items,
+        f"{_PAGE} customer invoice pending",
+    ),
     route("GET invoices/{id}", "invoice_retrieve", invoices.retrieve),
     route("GET invoices/{id}/lines", "invoice_line_item_list", invoices.list_lines, "limit"),
     route(
         "POST invoices/{id}/finalize",
         "invoice_finalize_invoice",
         invoices.finalize_operation,
-        kind="invoice",
+        "auto_advance",
+        "invoice",
     ),
     route(
         "POST invoices/{id}/pay",

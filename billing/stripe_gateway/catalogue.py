@@ -8,6 +8,9 @@ from typing import Any, Literal
 from billing.stripe_gateway.customers import keyed
 from billing.stripe_gateway.transport import Json, Transport
 
+#: Stripe looks up this many prices at once.
+_LOOKUPS = 10
+
 
 class Catalogue:
     """What is sold, how use of it is reported, and what Stripe says happened."""
@@ -22,9 +25,15 @@ class Catalogue:
         return found[0] if found else None
 
     def list_prices(self, *, lookup_keys: Sequence[str]) -> list[Json]:
-        """Return the active prices of these lookup keys (10 at most, by Stripe's rule)."""
-        params: Any = {"lookup_keys": list(lookup_keys), "active": True, "limit": 100}
-        found: list[Json] = self._call("prices.list", lambda c: c.v1.prices.list(params))["data"]
+        """Return the active prices of these lookup keys, however many they are."""
+        found: list[Json] = []
+        for start in range(0, len(lookup_keys), _LOOKUPS):
+            some = list(lookup_keys[start : start + _LOOKUPS])
+            found += self._transport.all_of(
+                "prices.list",
+                {"lookup_keys": some, "active": True},
+                lambda c, page: c.v1.prices.list(page),
+            )
         return found
 
     def retrieve_price(self, *, price_id: str) -> Json:
@@ -63,10 +72,9 @@ class Catalogue:
 
     def list_products(self) -> list[Json]:
         """Return the active products."""
-        found: list[Json] = self._call(
-            "products.list", lambda c: c.v1.products.list({"active": True, "limit": 100})
-        )["data"]
-        return found
+        return self._transport.all_of(
+            "products.list", {"active": True}, lambda c, page: c.v1.products.list(page)
+        )
 
     def create_product(
         self, *, product_id: str, name: str, plan_code: str, idempotency_key: str
@@ -79,11 +87,11 @@ class Catalogue:
 
     def list_meters(self) -> list[Json]:
         """Return the active meters."""
-        found: list[Json] = self._call(
+        return self._transport.all_of(
             "billing.meters.list",
-            lambda c: c.v1.billing.meters.list({"status": "active", "limit": 100}),
-        )["data"]
-        return found
+            {"status": "active"},
+            lambda c, page: c.v1.billing.meters.list(page),
+        )
 
     def create_meter(self, *, event_name: str, display_name: str, idempotency_key: str) -> Json:
         """Make a meter that sums `value` per customer."""
@@ -166,10 +174,9 @@ class Catalogue:
 
     def list_webhook_endpoints(self) -> list[Json]:
         """Return the webhook endpoints of the account."""
-        found: list[Json] = self._call(
-            "webhook_endpoints.list", lambda c: c.v1.webhook_endpoints.list({"limit": 100})
-        )["data"]
-        return found
+        return self._transport.all_of(
+            "webhook_endpoints.list", {}, lambda c, page: c.v1.webhook_endpoints.list(page)
+        )
 
     def server_time(self) -> datetime:
         """Return Stripe's clock (its Date header), to measure ours against."""

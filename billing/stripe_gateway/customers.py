@@ -7,7 +7,6 @@ import structlog
 from billing.stripe_gateway.transport import Json, Transport
 
 logger = structlog.get_logger(__name__)
-_PAGE = 100
 
 
 def keyed(key: str) -> Any:
@@ -61,8 +60,9 @@ class Customers:
         Listed by address, not searched by metadata: Stripe's search lags behind by
         up to a minute, in which a retry would make a second customer.
         """
-        params: Any = {"email": email, "limit": _PAGE}
-        listed = self._call("customers.list", lambda c: c.v1.customers.list(params))["data"]
+        listed = self._transport.all_of(
+            "customers.list", {"email": email}, lambda c, page: c.v1.customers.list(page)
+        )
         found = [one for one in listed if (one["metadata"] or {}).get("org_id") == org_id]
         if len(found) > 1:
             logger.error("stripe_customer_twice", org_id=org_id, ids=[c["id"] for c in found])
@@ -103,13 +103,11 @@ class Customers:
 
     def list_payment_methods(self, *, customer_id: str) -> list[Json]:
         """Return the customer's cards."""
-        found: list[Json] = self._call(
+        return self._transport.all_of(
             "payment_methods.list",
-            lambda c: c.v1.payment_methods.list(
-                {"customer": customer_id, "type": "card", "limit": 100}
-            ),
-        )["data"]
-        return found
+            {"customer": customer_id, "type": "card"},
+            lambda c, page: c.v1.payment_methods.list(page),
+        )
 
     def create_setup_intent(self, *, customer_id: str, idempotency_key: str) -> Json:
         """Begin collecting a card; `client_secret` is for the browser and for no log."""

@@ -36,6 +36,14 @@ class Invoices:
             params["status"] = status
         return self._call("invoices.list", lambda c: c.v1.invoices.list(params))
 
+    def list_drafts(self, *, customer_id: str) -> list[Json]:
+        """Return a customer's invoices that are not finalised, newest first."""
+        return self._transport.all_of(
+            "invoices.list",
+            {"customer": customer_id, "status": "draft"},
+            lambda c, page: c.v1.invoices.list(page),
+        )
+
     def retrieve_invoice(self, *, invoice_id: str) -> Json:
         """Return one invoice with its first page of lines."""
         return self._call("invoices.retrieve", lambda c: c.v1.invoices.retrieve(invoice_id))
@@ -68,16 +76,18 @@ class Invoices:
         )
 
     def finalize_invoice(self, *, invoice_id: str, idempotency_key: str) -> Json:
-        """draft → open, without waiting for the hour to pass."""
+        """draft → open, to be collected by Stripe. Raises StripeRefused for any other."""
+        params: Any = {"auto_advance": True}
         return self._call(
             "invoices.finalize_invoice",
-            lambda c: c.v1.invoices.finalize_invoice(invoice_id, {}, keyed(idempotency_key)),
+            lambda c: c.v1.invoices.finalize_invoice(invoice_id, params, keyed(idempotency_key)),
         )
 
     def create_invoice_item(
         self,
         *,
         customer_id: str,
+        invoice_id: str,
         currency: str,
         unit_amount: str,
         quantity: int,
@@ -85,9 +95,10 @@ class Invoices:
         metadata: Mapping[str, str],
         idempotency_key: str,
     ) -> Json:
-        """Put `quantity` units at `unit_amount` (minor units, decimal text) on the next invoice."""
+        """Put `quantity` units at `unit_amount` (minor units, decimal text) on a draft."""
         params: Any = {
             "customer": customer_id,
+            "invoice": invoice_id,
             "currency": currency,
             "unit_amount_decimal": unit_amount,
             "quantity": quantity,
@@ -99,23 +110,28 @@ class Invoices:
             lambda c: c.v1.invoice_items.create(params, keyed(idempotency_key)),
         )
 
-    def list_invoice_items(self, *, customer_id: str) -> list[Json]:
-        """Return the newest hundred invoice items of a customer, newest first."""
-        found: list[Json] = self._call(
-            "invoice_items.list",
-            lambda c: c.v1.invoice_items.list({"customer": customer_id, "limit": 100}),
-        )["data"]
-        return found
+    def list_invoice_items(self, *, customer_id: str, pending: bool = False) -> list[Json]:
+        """Return the invoice items of a customer, newest first; `pending`: on no invoice yet."""
+        params: Json = {"customer": customer_id} | ({"pending": True} if pending else {})
+        return self._transport.all_of(
+            "invoice_items.list", params, lambda c, page: c.v1.invoice_items.list(page)
+        )
 
     def create_invoice(
-        self, *, customer_id: str, metadata: Mapping[str, str], idempotency_key: str
+        self,
+        *,
+        customer_id: str,
+        currency: str,
+        metadata: Mapping[str, str],
+        idempotency_key: str,
     ) -> Json:
-        """Bill the customer's waiting invoice items; Stripe finalises and collects by itself."""
+        """Make an empty draft that waits to be finalised; pending invoice items stay out of it."""
         params: Any = {
             "customer": customer_id,
-            "auto_advance": True,
+            "currency": currency,
+            "auto_advance": False,
             "collection_method": "charge_automatically",
-            "pending_invoice_items_behavior": "include",
+            "pending_invoice_items_behavior": "exclude",
             "metadata": dict(metadata),
         }
         return self._call(
@@ -207,11 +223,11 @@ class Invoices:
 
     def list_portal_configurations(self) -> list[Json]:
         """Return the active portal configurations."""
-        found: list[Json] = self._call(
+        return self._transport.all_of(
             "billing_portal.configurations.list",
-            lambda c: c.v1.billing_portal.configurations.list({"active": True, "limit": 100}),
-        )["data"]
-        return found
+            {"active": True},
+            lambda c, page: c.v1.billing_portal.configurations.list(page),
+        )
 
     def create_portal_configuration(self, *, name: str, idempotency_key: str) -> Json:
         """Make a configuration for cards and invoices; plans change through us, not there."""

@@ -143,6 +143,8 @@ class Gateway(Protocol):
         status: InvoiceStatus | None = None,
     ) -> Json: ...
 
+    def list_drafts(self, *, customer_id: str) -> list[Json]: ...
+
     def retrieve_invoice(self, *, invoice_id: str) -> Json: ...
 
     def pay_invoice(
@@ -157,6 +159,7 @@ class Gateway(Protocol):
         self,
         *,
         customer_id: str,
+        invoice_id: str,
         currency: str,
         unit_amount: str,
         quantity: int,
@@ -165,10 +168,15 @@ class Gateway(Protocol):
         idempotency_key: str,
     ) -> Json: ...
 
-    def list_invoice_items(self, *, customer_id: str) -> list[Json]: ...
+    def list_invoice_items(self, *, customer_id: str, pending: bool = False) -> list[Json]: ...
 
     def create_invoice(
-        self, *, customer_id: str, metadata: Mapping[str, str], idempotency_key: str
+        self,
+        *,
+        customer_id: str,
+        currency: str,
+        metadata: Mapping[str, str],
+        idempotency_key: str,
     ) -> Json: ...
 
     def create_checkout_session(

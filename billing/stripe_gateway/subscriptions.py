@@ -12,7 +12,6 @@ TrialEnd = Literal["cancel", "create_invoice", "pause"]
 Payment = Literal[
     "allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"
 ]
-_PAGE = 100
 _OVER = ("released", "canceled", "completed")
 
 
@@ -75,19 +74,11 @@ class Subscriptions:
 
     def list_subscriptions(self, *, customer_id: str) -> list[Json]:
         """Return all subscriptions of a customer, ended ones too, newest first."""
-        found: list[Json] = []
-        with self._transport.session():
-            while True:
-                page = self._page(customer_id, found[-1]["id"] if found else None)
-                found += page["data"]
-                if not page["has_more"]:
-                    return found
-
-    def _page(self, customer_id: str, after: str | None) -> Json:
-        params: Any = {"customer": customer_id, "status": "all", "limit": _PAGE}
-        if after is not None:
-            params["starting_after"] = after
-        return self._call("subscriptions.list", lambda c: c.v1.subscriptions.list(params))
+        return self._transport.all_of(
+            "subscriptions.list",
+            {"customer": customer_id, "status": "all"},
+            lambda c, page: c.v1.subscriptions.list(page),
+        )
 
     def preview_change(
         self,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import stripe
@@ -20,6 +21,8 @@ logger = structlog.get_logger(__name__)
 
 #: A Stripe object as JSON.
 Json = dict[str, Any]
+#: Asks for one page of a list, with these parameters.
+Paged = Callable[[stripe.StripeClient, Any], Any]
 
 #: The version whose shapes the code is written for; webhook endpoints pin the same.
 API_VERSION = "2026-10-28.endive"
@@ -31,6 +34,8 @@ BUDGET_SECONDS = 20.0
 SLOT_SECONDS = 0.05
 #: With less than this left there is no point in asking.
 _LEAST_SECONDS = 0.1
+#: As many objects as Stripe puts on one page of a list.
+_PAGE = 100
 
 _deadline: ContextVar[float | None] = ContextVar("stripe_deadline", default=None)
 
@@ -127,6 +132,18 @@ class Transport:
         data: Json = answer.data
         return data
 
+    def all_of(self, operation: str, params: Json, send: Paged) -> list[Json]:
+        """Return all objects of a list, however many pages they are."""
+        found: list[Json] = []
+        page: Json = {**params, "limit": _PAGE}
+        with self.session():
+            while True:
+                answer = self.call(operation, partial(_send_page, send, page))
+                found += answer["data"]
+                if not answer["has_more"] or not answer["data"]:
+                    return found
+                page = {**page, "starting_after": found[-1]["id"]}
+
     def headers_of(self, send: Callable[[stripe.StripeClient], Any]) -> dict[str, str]:
         """Send one request and return the headers of its answer."""
         _let_go_of_connections()
@@ -135,6 +152,10 @@ class Transport:
                 return dict(send(self._client).last_response.headers)
             except stripe.StripeError as error:
                 raise translated(error, "headers") from None
+
+
+def _send_page(send: Paged, page: Json, client: stripe.StripeClient) -> Any:
+    return send(client, page)
 
 
 def _let_go_of_connections() -> None:

@@ -165,7 +165,7 @@ def test_the_wire_may_break_at_any_request(
     assert [metered_lines(sandbox, one) for one in owners] == [[(1_000, 50)]] * len(owners)
 
 
-@pytest.mark.parametrize("path", ["/v1/invoiceitems", "/v1/invoices"])
+@pytest.mark.parametrize("path", ["/v1/invoices", "/v1/invoiceitems", "/v1/invoices/%/finalize"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_its_own_invoice_is_made_once_whatever_breaks(
     owner: Owner, sandbox: Control, fault: str, path: str
@@ -182,3 +182,5 @@ def test_its_own_invoice_is_made_once_whatever_breaks(
 
     assert metered_lines(sandbox, owner) == [(3_000, 150)]
     assert len(sandbox.objects("invoiceitem")) == 1
+    own = [one for one in sandbox.objects("invoice") if one["billing_reason"] == "manual"]
+    assert [(one["status"], one["amount_paid"]) for one in own] == [("paid", 150)]

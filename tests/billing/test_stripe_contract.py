@@ -138,6 +138,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
         "create_invoice_item",
         {
             "customer_id": "cus_1",
+            "invoice_id": "in_1",
             "currency": "usd",
             "unit_amount": "0.05",
             "quantity": 500,
@@ -147,7 +148,12 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("list_invoice_items", {"customer_id": "cus_1"}),
-    ("create_invoice", {"customer_id": "cus_1", "metadata": {"operation": "u"}, **_KEY}),
+    ("list_invoice_items", {"customer_id": "cus_1", "pending": True}),
+    (
+        "create_invoice",
+        {"customer_id": "cus_1", "currency": "usd", "metadata": {"operation": "u"}, **_KEY},
+    ),
+    ("list_drafts", {"customer_id": "cus_1"}),
     ("create_checkout_session", {**_CHECKOUT, "trial_end": 9}),
     ("create_checkout_session", {**_CHECKOUT, "trial_days": 14, "metered_price_ids": ["price_2"]}),
     ("retrieve_checkout_session", {"session_id": "cs_1"}),

@@ -64,8 +64,15 @@ def everything(sandbox: Control, gateway: StripeGateway) -> list[dict[str, Any]]
 
 
 def _billed_beside(gateway: StripeGateway, subscriber: Subscriber) -> list[dict[str, Any]]:
+    draft = gateway.create_invoice(
+        customer_id=subscriber.customer_id,
+        currency="usd",
+        metadata={"operation": "o"},
+        idempotency_key="in",
+    )
     item = gateway.create_invoice_item(
         customer_id=subscriber.customer_id,
+        invoice_id=draft["id"],
         currency="usd",
         unit_amount="0.05",
         quantity=12_345,
@@ -73,9 +80,7 @@ def _billed_beside(gateway: StripeGateway, subscriber: Subscriber) -> list[dict[
         metadata={"operation": "o"},
         idempotency_key="ii",
     )
-    invoice = gateway.create_invoice(
-        customer_id=subscriber.customer_id, metadata={"operation": "o"}, idempotency_key="in"
-    )
+    invoice = gateway.finalize_invoice(invoice_id=draft["id"], idempotency_key="fin")
     assert (item["amount"], invoice["total"]) == (617, 617)
     return [item, invoice]
 
