@@ -4,6 +4,7 @@ Other parameters of Stripe's are refused (`sandbox_unsupported`), not ignored in
 """
 
 from billing.sandbox import (
+    account,
     cards,
     catalogue,
     checkout,
@@ -52,8 +53,8 @@ ROUTES = [
         "price_create",
         catalogue.create_price,
         "active billing_scheme currency lookup_key metadata nickname product product_data"
-        " recurring tax_behavior tiers tiers_mode transfer_lookup_key unit_amount"
-        " unit_amount_decimal",
+        " recurring tax_behavior tiers tiers_mode transfer_lookup_key transform_quantity"
+        " unit_amount unit_amount_decimal",
     ),
     route(
         "GET prices",
@@ -282,6 +283,7 @@ ROUTES = [
         portal.update_configuration,
         f"{_PORTAL} active",
     ),
+    route("GET account", "account_retrieve_current", account.retrieve),
     route("GET events", "event_list", events.listing, f"{_PAGE} type types delivery_success"),
     route("GET events/{id}", "event_retrieve", events.retrieve),
     route(

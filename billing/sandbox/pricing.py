@@ -21,7 +21,16 @@ def amount(price: Obj, quantity: int) -> int:
     """Return what `quantity` costs for one period, half a minor unit rounded up."""
     if price["billing_scheme"] == "tiered":
         return rounded(_tiered(price, quantity))
-    return rounded(unit_amount(price) * quantity)
+    return rounded(unit_amount(price) * _packages(price, quantity))
+
+
+def _packages(price: Obj, quantity: int) -> int:
+    """Return how many units are billed, where a price sells so many of them as one."""
+    transform = price["transform_quantity"]
+    if transform is None:
+        return quantity
+    whole, rest = divmod(quantity, int(transform["divide_by"]))
+    return whole + 1 if rest and transform["round"] == "up" else whole
 
 
 def _tiered(price: Obj, quantity: int) -> Decimal:
@@ -68,4 +77,4 @@ def debit(price: Obj, quantity: int, part: Fraction) -> int:
 def _full(price: Obj, quantity: int) -> Fraction:
     if price["billing_scheme"] == "tiered":
         return Fraction(_tiered(price, quantity))
-    return Fraction(unit_amount(price) * quantity)
+    return Fraction(unit_amount(price) * _packages(price, quantity))

@@ -6,6 +6,7 @@ and answers with Stripe's JSON as plain dictionaries (`Json`). Errors come as
 the gateway from the settings when it is first asked for.
 """
 
+from billing.stripe_gateway.catalogue import MeterKey
 from billing.stripe_gateway.errors import (
     CardDeclined,
     StripeFailed,
@@ -25,6 +26,7 @@ __all__ = [
     "Gateway",
     "ItemChange",
     "Json",
+    "MeterKey",
     "StripeFailed",
     "StripeGateway",
     "StripeNotFound",

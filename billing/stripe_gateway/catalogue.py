@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from typing import Any, Literal
 
 from billing.stripe_gateway.customers import keyed
@@ -10,6 +11,13 @@ from billing.stripe_gateway.transport import Json, Transport
 
 #: Stripe looks up this many prices at once.
 _LOOKUPS = 10
+
+
+class MeterKey(StrEnum):
+    """Where in a report our meters read whose use it is, and how much."""
+
+    CUSTOMER = "stripe_customer_id"
+    VALUE = "value"
 
 
 class Catalogue:
@@ -99,8 +107,8 @@ class Catalogue:
             "event_name": event_name,
             "display_name": display_name,
             "default_aggregation": {"formula": "sum"},
-            "customer_mapping": {"type": "by_id", "event_payload_key": "stripe_customer_id"},
-            "value_settings": {"event_payload_key": "value"},
+            "customer_mapping": {"type": "by_id", "event_payload_key": MeterKey.CUSTOMER.value},
+            "value_settings": {"event_payload_key": MeterKey.VALUE.value},
         }
         return self._call(
             "billing.meters.create",
@@ -125,7 +133,7 @@ class Catalogue:
             "event_name": event_name,
             "identifier": identifier,
             "timestamp": timestamp,
-            "payload": {"stripe_customer_id": customer_id, "value": str(value)},
+            "payload": {MeterKey.CUSTOMER.value: customer_id, MeterKey.VALUE.value: str(value)},
         }
         return self._call(
             "billing.meter_events.create",
@@ -177,6 +185,10 @@ class Catalogue:
         return self._transport.all_of(
             "webhook_endpoints.list", {}, lambda c, page: c.v1.webhook_endpoints.list(page)
         )
+
+    def retrieve_account(self) -> Json:
+        """Return the account that the key is of."""
+        return self._call("accounts.retrieve_current", lambda c: c.v1.accounts.retrieve_current())
 
     def server_time(self) -> datetime:
         """Return Stripe's clock (its Date header), to measure ours against."""

@@ -12,7 +12,13 @@ from pathlib import Path
 
 from config.launcher import logs, ports, secretfile, venv
 from config.launcher.accounts import server_account
-from config.launcher.environment import data_folders, for_children, given, sandbox_wanted
+from config.launcher.environment import (
+    data_folders,
+    for_children,
+    given,
+    place_given,
+    sandbox_wanted,
+)
 from config.launcher.foreground import run_in_terminal
 from config.launcher.instance import Instance, State
 from config.launcher.places import Places, find_places
@@ -61,7 +67,7 @@ def common_variables(data: Path, *, fresh_metrics: bool) -> dict[str, str]:
     if sandbox_wanted():
         port = ports.remembered(data / "sandbox.port")
         variables["SANDBOX_URL"] = f"http://{ports.LOOPBACK}:{port}"
-    return variables
+    return variables | place_given()
 
 
 # --- manage, shell --------------------------------------------------------------

@@ -19,6 +19,18 @@ def sandbox_wanted() -> bool:
     return not given("STRIPE_API_BASE") and (given("STRIPE_MODE") or "sandbox") == "sandbox"
 
 
+#: Where an instance is and which Stripe it talks to. No key: `secrets.env` has the kept one.
+_PLACE = (
+    *("STRIPE_MODE", "STRIPE_API_BASE", "STRIPE_ACCOUNT", "SANDBOX_URL"),
+    *("PUBLIC_URL", "ALLOWED_HOSTS"),
+)
+
+
+def place_given() -> dict[str, str]:
+    """What the caller said of that, for whoever joins the instance from another shell."""
+    return {name: value for name in _PLACE if (value := given(name))}
+
+
 def broker_beside(valkey_url: str) -> str:
     """Celery's broker on the caller's own Valkey: the next numbered database of it."""
     url = urlsplit(valkey_url)

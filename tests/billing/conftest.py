@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.billing import catalogues
+from tests.billing import catalogues, doctors
 from tests.billing.owners import Owner, new_owner
 from tests.sandbox.server import Control
 
@@ -21,6 +21,14 @@ def annual_plans(transactional_db: None, sandbox: Control, tmp_path: Path) -> It
     """Pro and business are sold by the year as well."""
     with catalogues.selling(tmp_path / "plans.json", catalogues.annual()):
         yield
+
+
+@pytest.fixture
+def healthy(transactional_db: None, sandbox: Control) -> Iterator[Control]:
+    """A Stripe where everything is as it should be."""
+    sandbox.deliver_to(doctors.URL)
+    yield sandbox
+    sandbox.deliver_to(None)
 
 
 @pytest.fixture

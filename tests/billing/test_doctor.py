@@ -2,8 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -21,66 +19,12 @@ from billing.stripe_gateway import StripeGateway
 from billing.stripe_gateway.transport import API_VERSION, Transport
 from config.contract import clock
 from config.contract.clients import clients
+from tests.billing.doctors import URL, at_stripe, changed, endpoint, faults, new_price, run
 from tests.billing.owners import Owner
 from tests.contract.state import nothing_written
 from tests.sandbox.server import Control, free_port
 from tests.support.cast import data
 from webhooks import handlers
-
-URL = "http://127.0.0.1:8000/api/webhooks/stripe"
-
-
-@pytest.fixture
-def healthy(transactional_db: None, sandbox: Control) -> Iterator[Control]:
-    """A Stripe where everything is as it should be."""
-    sandbox.deliver_to(URL)
-    yield sandbox
-    sandbox.deliver_to(None)
-
-
-def run(*options: str) -> tuple[int, str]:
-    """Run the command; return its exit status and what it said."""
-    out = StringIO()
-    try:
-        call_command("stripe_doctor", *options, stdout=out)
-    except SystemExit as ended:
-        return int(str(ended.code)), out.getvalue()
-    return 0, out.getvalue()
-
-
-def faults() -> dict[str, str]:
-    """Return what is wrong, by name."""
-    return {one.what: one.detail for one in doctor.examine() if not one.ok}
-
-
-@contextmanager
-def changed(model: Any, find: dict[str, Any], **values: Any) -> Iterator[None]:
-    """Change rows that every test relies on, and put them back."""
-    before = {row.pk: {n: getattr(row, n) for n in values} for row in model.objects.filter(**find)}
-    model.objects.filter(**find).update(**values)
-    try:
-        yield
-    finally:
-        for pk, kept in before.items():
-            model.objects.filter(pk=pk).update(**kept)
-
-
-def at_stripe(verb: str, *arguments: Any) -> Any:
-    """Do something that the product itself never does, such as staff on the Dashboard might."""
-
-    def send(client: Any) -> Any:
-        found = client.v1
-        for name in verb.split("."):
-            found = getattr(found, name)
-        return found(*arguments)
-
-    return clients.stripe._call(verb, send)
-
-
-def endpoint(**more: Any) -> None:
-    """Make a webhook endpoint of ours."""
-    asked = {"url": URL, "enabled_events": ["*"], "api_version": API_VERSION, **more}
-    at_stripe("webhook_endpoints.create", asked)
 
 
 def test_a_stripe_in_order_has_no_faults(healthy: Control) -> None:
@@ -247,21 +191,6 @@ def test_an_overage_price_of_another_amount(healthy: Control) -> None:
 
     assert what == "price business.api_call.overage"
     assert found.endswith("amount 0.05, not 0.06")
-
-
-def new_price(lookup_key: str, amount: str, **more: Any) -> str:
-    """Make a price that takes the lookup key over; return its id."""
-    made = clients.stripe.create_price(
-        product_id="prod_pro",
-        lookup_key=lookup_key,
-        amount=amount,
-        currency="usd",
-        interval="month",
-        idempotency_key=f"price:{lookup_key}",
-        **more,
-    )
-    id_: str = made["id"]
-    return id_
 
 
 def test_a_plan_that_is_not_on_sale_needs_no_price(healthy: Control) -> None:

@@ -213,6 +213,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("retrieve_event", {"event_id": "evt_1"}),
     ("list_webhook_endpoints", {}),
+    ("retrieve_account", {}),
     ("server_time", {}),
 ]
 #: Enough of every answer for a method to go on with.

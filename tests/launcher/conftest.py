@@ -14,6 +14,7 @@ from config.launcher.servers import throwaway_folder
 GIVEN = [
     *("DATABASE_URL", "MIGRATE_DATABASE_URL", "SANDBOX_DATABASE_URL"),
     *("VALKEY_URL", "REDIS_URL", "CELERY_BROKER_URL", "STRIPE_API_BASE", "STRIPE_MODE"),
+    *("SANDBOX_URL", "STRIPE_ACCOUNT", "PUBLIC_URL", "ALLOWED_HOSTS"),
 ]
 
 

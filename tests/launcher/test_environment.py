@@ -6,6 +6,7 @@ import pytest
 
 from config.launcher.accounts import caller
 from config.launcher.binaries import PostgresBinaries
+from config.launcher.commands import common_variables
 from config.launcher.environment import (
     addresses_given,
     broker_beside,
@@ -73,3 +74,32 @@ def test_no_sandbox_where_stripe_is_elsewhere(
     monkeypatch.setenv(name, value)
 
     assert not sandbox_wanted()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"STRIPE_API_BASE": "http://127.0.0.1:12111", "STRIPE_ACCOUNT": "acct_1"},
+        {"STRIPE_MODE": "live", "PUBLIC_URL": "https://mg.example"},
+        {"SANDBOX_URL": "http://127.0.0.1:9999"},
+    ],
+)
+def test_whoever_joins_an_instance_talks_to_the_same_stripe(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    with monkeypatch.context() as shell:
+        for name, value in variables.items():
+            shell.setenv(name, value)
+        published = common_variables(tmp_path, fresh_metrics=False)
+
+    joining = for_children(published, tmp_path)
+
+    assert {name: joining[name] for name in variables} == variables
+    if "SANDBOX_URL" not in variables:
+        assert "SANDBOX_URL" not in joining
+
+
+def test_no_key_of_stripe_is_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_live_canary")
+
+    assert "canary" not in str(common_variables(tmp_path, fresh_metrics=False))

@@ -53,6 +53,7 @@ def everything(sandbox: Control, gateway: StripeGateway) -> list[dict[str, Any]]
     found.append(pending.change(held, "pro", payment_behavior="pending_if_incomplete"))
     gateway.void_invoice(invoice_id=incomplete["latest_invoice"]["id"], idempotency_key="v")
     found += _billed_beside(gateway, pending)
+    found.append(gateway.retrieve_account())
     _sessions(sandbox, gateway, subscriber)
     sandbox.settings(auto_card=False)
     paused = Subscriber(gateway)
