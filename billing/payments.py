@@ -35,7 +35,7 @@ def list_invoices(*, org_id: str, cursor: str | None, limit: int) -> InvoicePage
     """
     organization = standing.organization(org_id)
     gateway: Gateway = clients.stripe
-    with gateway.session(), _of_customer():
+    with gateway.session(org_id=org_id), _of_customer():
         if cursor is not None and not _is_theirs(gateway, organization, cursor):
             raise ValidationFailed({"cursor": ["Not a cursor of this list"]})
         page = gateway.list_invoices(
@@ -52,7 +52,7 @@ def start_setup(*, org_id: str) -> str:
     """
     organization = standing.organization(org_id)
     gateway: Gateway = clients.stripe
-    with _of_customer():
+    with gateway.session(org_id=org_id), _of_customer():
         intent = gateway.create_setup_intent(
             customer_id=organization.stripe_customer_id,
             # Each call is meant to make a new one: nothing is charged by it.
@@ -78,7 +78,7 @@ def open_portal(
     own = f"{settings.PUBLIC_URL}/portal/billing/done"
     back = _checked(return_url) if return_url is not None else own
     gateway: Gateway = clients.stripe
-    with gateway.session(), _of_customer():
+    with gateway.session(org_id=org_id), _of_customer():
         session = gateway.create_portal_session(
             customer_id=organization.stripe_customer_id,
             return_url=back,

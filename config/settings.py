@@ -188,7 +188,10 @@ WHITENOISE_AUTOREFRESH = False
 
 # --- PostgreSQL: the only truth -----------------------------------------------
 
-_WEB_POOL = env.int("DATABASE_POOL_SIZE", default=8)
+#: Threads of a web process, for whoever starts it (`--blocking-threads`). Each may hold one
+#: connection of either pool.
+WEB_THREADS = env.int("WEB_THREADS", default=24)
+_WEB_POOL = env.int("DATABASE_POOL_SIZE", default=WEB_THREADS)
 _STATEMENT_TIMEOUT_MS = {"web": 2_000, "worker": 30_000, "command": 0}[PROCESS_ROLE]
 
 
@@ -214,7 +217,7 @@ def _database(url_name: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": _database("DATABASE_URL")}
-HOT_POOL_SIZE = env.int("HOT_POOL_SIZE", default=6)
+HOT_POOL_SIZE = env.int("HOT_POOL_SIZE", default=WEB_THREADS)
 
 # --- Valkey: a fast copy, and the broker --------------------------------------
 
@@ -399,6 +402,22 @@ STRIPE_BASE_URL: str | None = _API_BASE or (
 )
 #: Only an installation that charges nobody may move its clock.
 CLOCK_MAY_MOVE = STRIPE_MODE == "sandbox"
+
+#: How many requests of a web process may ask Stripe at once, and ask or wait for their turn
+#: together; of one organisation; and how long they wait, in seconds (billing.stripe_gateway).
+STRIPE_CALLERS = {
+    "at_once": env.int("STRIPE_CALLERS", default=6),
+    "at_once_per_org": env.int("STRIPE_CALLERS_PER_ORG", default=3),
+    "places": env.int("STRIPE_PLACES", default=18),
+    "places_per_org": env.int("STRIPE_PLACES_PER_ORG", default=14),
+    "wait_seconds": env.float("STRIPE_WAIT_SECONDS", default=2.5),
+}
+if STRIPE_CALLERS["places"] >= WEB_THREADS:
+    raise ImproperlyConfigured(
+        "STRIPE_PLACES must be below WEB_THREADS: quota checks need threads of their own"
+    )
+if min(STRIPE_CALLERS.values()) <= 0:
+    raise ImproperlyConfigured("STRIPE_CALLERS, STRIPE_PLACES and their shares must be above 0")
 
 # --- Rules an operator may set ------------------------------------------------
 

@@ -18,7 +18,7 @@ def subscribe(operation: Operation) -> Work:
     org_id = operation.org_id
     organization = standing.organization(org_id)
     gateway: Gateway = clients.stripe
-    with gateway.session():
+    with gateway.session(org_id=org_id):
         try:
             made = _ours_or_new(gateway, operation, organization)
         except StripeNotFound as missing:

@@ -17,7 +17,7 @@ from quotas.models import Status
 def cancel(operation: Operation) -> Work:
     """End the subscription, at the end of its period or now."""
     gateway: Gateway = clients.stripe
-    with gateway.session():
+    with gateway.session(org_id=operation.org_id):
         subscription = sight.look(operation)
         if subscription is not None and not sight.is_over(subscription):
             schedules.release(gateway, operation, subscription)
@@ -32,7 +32,7 @@ def cancel(operation: Operation) -> Work:
 def resume(operation: Operation) -> Work:
     """Undo a pending cancellation, or start a paused subscription again."""
     gateway: Gateway = clients.stripe
-    with gateway.session():
+    with gateway.session(org_id=operation.org_id):
         subscription = sight.alive(operation)
         if subscription["status"] == Status.PAUSED:
             with charging(operation.org_id):

@@ -10,10 +10,9 @@ change, the completer) carries it through under the same keys, so Stripe does
 each step once. docs/plan-changes.md has the whole of it.
 """
 
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,17 +26,16 @@ from billing.convergence import Fetched
 from billing.models import IdempotencyKey, Operation
 from billing.stripe_gateway import StripeFailed, StripeRefused
 from config.contract import clock
+from config.contract.clients import clients
 from config.contract.errors import ApiError, Unavailable
 
 logger = structlog.get_logger("metergate.changes")
 Json = dict[str, Any]
 
-#: How long a request waits for another change of its organisation, in seconds.
+#: How long a request waits for another change of its organisation, in seconds. It holds
+#: a place among those who wait for Stripe, so that quota checks keep their threads.
 WAIT_SECONDS = 3.0
 _POLL_SECONDS = 0.1
-#: One waiter per process: the others are told to come back, so that waiting
-#: never takes the threads that answer quota checks.
-_waiting = threading.BoundedSemaphore(1)
 #: Stripe keeps an answer under its key for a day. What is older may not be asked again.
 GIVE_UP_AFTER = timedelta(hours=23)
 
@@ -111,8 +109,7 @@ def _begin(
     *, kind: str, org_id: str, request: Callable[[], Json], body: Any, key: str | None
 ) -> idempotency.Begun:
     deadline = time.monotonic() + WAIT_SECONDS
-    waits = False
-    try:
+    with ExitStack() as place:
         while True:
             try:
                 return idempotency.begin(
@@ -139,15 +136,24 @@ def _begin(
                 logger.info("change_taken_over", operation=str(other.uuid))
                 carry_on(other)
                 continue
-            if not waits:
-                waits = _waiting.acquire(blocking=False)
-            if not waits or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise PlanChangeInProgress
-            connections.close_all()  # who waits holds nothing that others may need
-            time.sleep(_POLL_SECONDS)
-    finally:
-        if waits:
-            _waiting.release()
+            try:
+                # Inside of it, the second time, for free.
+                place.enter_context(clients.stripe.place(org_id=org_id))
+            except Unavailable:
+                raise PlanChangeInProgress from None
+            _rest_while_changing(org_id, deadline)
+
+
+def _rest_while_changing(org_id: str, deadline: float) -> None:
+    """Return once no change of the organisation is worked on, or time is over."""
+    while time.monotonic() < deadline:
+        connections.close_all()  # who waits holds nothing that others may need
+        time.sleep(_POLL_SECONDS)
+        other = _unfinished(org_id)
+        if other is None or other.lease_until <= clock.real_now():
+            return
 
 
 def _adopted(kind: str, org_id: str, body: Any) -> Operation | None:

@@ -44,7 +44,7 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
     mirror = standing.live(org_id)
     gateway: Gateway = clients.stripe
     now = clock.now()
-    with gateway.session():
+    with gateway.session(org_id=org_id):
         subscription = _running(gateway, mirror.stripe_subscription_id)
         item = convergence.plan_item(subscription)
         asked = {"prorationDate": None, "askedAt": int(now.timestamp())}

@@ -21,7 +21,7 @@ def downgrade(operation: Operation) -> Work:
     """Move to a cheaper plan when the billing period ends."""
     wanted = standing.plan(operation.request["newPlanCode"], field="newPlanCode")
     gateway: Gateway = clients.stripe
-    with gateway.session():
+    with gateway.session(org_id=operation.org_id):
         subscription = sight.running(operation)
         if not sight.plan_of(subscription).is_dearer_than(wanted):
             raise PlanChangeConflict("The plan is not cheaper than the current one")
@@ -51,7 +51,7 @@ def _what_is_next(subscription_id: str, wanted: Plan, effective_at: datetime) ->
 def keep_plan(operation: Operation) -> Work:
     """Take a scheduled downgrade back. The answer says whether there was one."""
     gateway: Gateway = clients.stripe
-    with gateway.session():
+    with gateway.session(org_id=operation.org_id):
         subscription = sight.alive(operation)
         if sight.mirror_of(subscription["id"]).scheduled_plan_code:
             release(gateway, operation, subscription)
@@ -86,7 +86,7 @@ def put_back(operation: Operation) -> None:
     if not code:
         return
     gateway: Gateway = clients.stripe
-    with gateway.session():
+    with gateway.session(org_id=operation.org_id):
         subscription = sight.look(operation)
         if subscription is None or sight.is_over(subscription):
             return

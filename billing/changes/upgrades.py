@@ -30,7 +30,7 @@ def upgrade(operation: Operation) -> Work:
     refusal = _noted(operation)
     if refusal is None and _is_there(operation):
         return _answered(operation, None)
-    with gateway.session():
+    with gateway.session(org_id=operation.org_id):
         if refusal is None:
             try:
                 subscription_id = _move(operation)

@@ -17,10 +17,22 @@ class StripeGateway(Customers, Subscriptions, Invoices, Catalogue):
         super().__init__(transport)
 
     @contextmanager
-    def session(self, *, seconds: float = BUDGET_SECONDS) -> Iterator[None]:
-        """Hold the process's slot and one time budget for all calls of one request.
+    def session(
+        self, *, org_id: str | None = None, seconds: float = BUDGET_SECONDS
+    ) -> Iterator[None]:
+        """Hold a turn at Stripe and one time budget for all calls of one request.
 
-        Raises Unavailable (503) when the slot is taken. A single call does this by itself.
+        `org_id` is whose share it counts in. Raises Unavailable (503) when no turn
+        comes in time. A single call does this by itself.
         """
-        with self._transport.session(seconds=seconds):
+        with self._transport.session(org_id=org_id, seconds=seconds):
+            yield
+
+    @contextmanager
+    def place(self, *, org_id: str) -> Iterator[None]:
+        """Hold a place among those who wait, without asking Stripe yet.
+
+        Raises Unavailable (503) where none is free.
+        """
+        with self._transport.place(org_id=org_id):
             yield

@@ -16,7 +16,11 @@ from billing.stripe_gateway.transport import Json
 class Gateway(Protocol):
     """Every operation the product uses. Keyword-only; JSON out; ApiErrors on failure."""
 
-    def session(self, *, seconds: float = 20.0) -> AbstractContextManager[None]: ...
+    def session(
+        self, *, org_id: str | None = None, seconds: float = 20.0
+    ) -> AbstractContextManager[None]: ...
+
+    def place(self, *, org_id: str) -> AbstractContextManager[None]: ...
 
     # Customers
 

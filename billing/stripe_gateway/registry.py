@@ -4,6 +4,7 @@ import threading
 
 from django.conf import settings
 
+from billing.stripe_gateway.callers import CallerLimits, Callers
 from billing.stripe_gateway.gateway import StripeGateway
 from billing.stripe_gateway.protocol import Gateway
 from billing.stripe_gateway.transport import Transport
@@ -25,8 +26,12 @@ def get_gateway() -> Gateway:
                 Transport(
                     api_key=settings.STRIPE_API_KEY,
                     base_url=settings.STRIPE_BASE_URL,
-                    # A request must not wait behind another; nobody waits for a worker.
-                    slots=1 if settings.PROCESS_ROLE == "web" and not worker else None,
+                    # Requests share threads with quota checks; a worker is its own.
+                    callers=(
+                        Callers(CallerLimits(**settings.STRIPE_CALLERS))
+                        if settings.PROCESS_ROLE == "web" and not worker
+                        else None
+                    ),
                     retries=_WORKER_RETRIES if worker else 0,
                 )
             )
@@ -34,7 +39,7 @@ def get_gateway() -> Gateway:
 
 
 def use_as_worker() -> None:
-    """Say that nobody waits for this process: no slot, and the client may retry."""
+    """Say that nobody waits for this process: no queue, and the client may retry."""
     global _in_worker
     _in_worker = True
     forget_gateway()

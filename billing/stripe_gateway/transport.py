@@ -1,10 +1,9 @@
 """One call to Stripe: guards before, errors mapped after, nothing of ours held meanwhile."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ import structlog
 from django.conf import settings
 from django.db import connections
 
+from billing.stripe_gateway.callers import Callers
 from billing.stripe_gateway.errors import translated
 from config.contract.errors import Unavailable
 
@@ -30,8 +30,6 @@ API_VERSION = "2026-10-28.endive"
 _CONNECT_SECONDS = 3.0
 #: All that one piece of work may wait for Stripe, over all its calls.
 BUDGET_SECONDS = 20.0
-#: How long a caller waits for the slot before it is told to come back.
-SLOT_SECONDS = 0.05
 #: With less than this left there is no point in asking.
 _LEAST_SECONDS = 0.1
 #: As many objects as Stripe puts on one page of a list.
@@ -61,12 +59,17 @@ def _seconds_left() -> float:
 class Transport:
     """Calls Stripe for the gateway.
 
-    `slots` is how many pieces of work may wait for Stripe at once in this process
-    (None: any number); `retries` are the client's own, with the same key.
+    `callers` bounds how many pieces of work may wait for Stripe at once in this
+    process (None: any number); `retries` are the client's own, with the same key.
     """
 
     def __init__(
-        self, *, api_key: str, base_url: str | None, slots: int | None = 1, retries: int = 0
+        self,
+        *,
+        api_key: str,
+        base_url: str | None,
+        callers: Callers | None = None,
+        retries: int = 0,
     ) -> None:
         # The library writes a file into the home directory, and bodies into its debug log.
         stripe.enable_telemetry = False
@@ -86,27 +89,37 @@ class Transport:
             http_client=_Http(),
             base_addresses=addresses,
         )
-        self._slots = None if slots is None else threading.BoundedSemaphore(slots)
+        self._callers = callers
 
     @contextmanager
-    def session(self, *, seconds: float = BUDGET_SECONDS) -> Iterator[None]:
-        """Hold the slot and one budget for several calls.
+    def session(
+        self, *, org_id: str | None = None, seconds: float = BUDGET_SECONDS
+    ) -> Iterator[None]:
+        """Hold a turn and one budget for several calls, on behalf of an organisation.
 
-        Raises Unavailable (503) when somebody else holds the slot. Inside another
-        session it changes nothing.
+        Raises Unavailable (503) when no turn comes in time. Inside another session it
+        changes nothing.
         """
         if _deadline.get() is not None:
             yield
             return
-        if self._slots is not None and not self._slots.acquire(timeout=SLOT_SECONDS):
-            raise Unavailable("The payment provider is being asked; try again")
-        token = _deadline.set(time.monotonic() + seconds)
-        try:
+        if self._callers is not None:
+            _let_go_of_connections()  # who waits for a turn holds nothing that others may need
+        with self._callers.turn(org_id) if self._callers else nullcontext():
+            token = _deadline.set(time.monotonic() + seconds)
+            try:
+                yield
+            finally:
+                _deadline.reset(token)
+
+    @contextmanager
+    def place(self, *, org_id: str) -> Iterator[None]:
+        """Hold a place among those who wait (billing.stripe_gateway.callers).
+
+        Raises Unavailable (503) where none is free.
+        """
+        with self._callers.place(org_id) if self._callers else nullcontext():
             yield
-        finally:
-            _deadline.reset(token)
-            if self._slots is not None:
-                self._slots.release()
 
     def call(self, operation: str, send: Callable[[stripe.StripeClient], Any]) -> Json:
         """Send one request and return its JSON.

@@ -109,7 +109,7 @@ def _start_postgres(
         sockets=sockets,
         account=places.account,
         durable=durable,
-        max_connections=200 if for_tests else 100,
+        max_connections=200,
     )
     server.prepare()
     up.supervisor.start(server.spec(), server.ready)

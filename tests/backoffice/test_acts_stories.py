@@ -118,7 +118,7 @@ def test_units_are_granted_and_the_next_request_passes(
 def stripe(live: Live, settings: Settings) -> Any:
     """The gateway of this process talks to the sandbox of the running product."""
     url = live.env["SANDBOX_URL"]
-    made = StripeGateway(Transport(api_key=settings.STRIPE_API_KEY, base_url=url, slots=None))
+    made = StripeGateway(Transport(api_key=settings.STRIPE_API_KEY, base_url=url))
     with clients.swapped("stripe", made):
         yield made
 

@@ -52,7 +52,7 @@ def owner(live: Live, settings: Settings) -> Iterator[LiveOwner]:
     )
     owner.call("/api/plans/upgrade", newPlanCode="pro")
     url = live.env["SANDBOX_URL"]
-    stripe = StripeGateway(Transport(api_key=settings.STRIPE_API_KEY, base_url=url, slots=None))
+    stripe = StripeGateway(Transport(api_key=settings.STRIPE_API_KEY, base_url=url))
     with clients.swapped("stripe", stripe):
         _catch_up()
         yield owner

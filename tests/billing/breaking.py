@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from billing.stripe_gateway import StripeGateway
+from billing.stripe_gateway.callers import Callers
 from billing.stripe_gateway.transport import Transport
 from config.contract.clients import clients
 from tests.sandbox.server import Control
@@ -138,10 +139,10 @@ def wired(sandbox: Control, *, at: int | str, how: How) -> Iterator[Wire]:
 
 @contextmanager
 def breaking(
-    sandbox: Control, *, at: int | str, how: How, slots: int | None = None
+    sandbox: Control, *, at: int | str, how: How, callers: Callers | None = None
 ) -> Iterator[Wire]:
     """Run such a wire between this process's gateway and the sandbox."""
     with wired(sandbox, at=at, how=how) as wire:
-        transport = Transport(api_key=settings.STRIPE_API_KEY, base_url=wire.url, slots=slots)
+        transport = Transport(api_key=settings.STRIPE_API_KEY, base_url=wire.url, callers=callers)
         with clients.swapped("stripe", StripeGateway(transport)):
             yield wire

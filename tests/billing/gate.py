@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from billing.stripe_gateway import StripeGateway
+from billing.stripe_gateway.callers import Callers
 from billing.stripe_gateway.transport import Transport
 from config.contract.clients import clients
 from tests.sandbox.server import Control
@@ -104,13 +105,13 @@ class Gate:
 
 @contextmanager
 def holding(
-    sandbox: Control, request: str, *, slots: int | None = None, answered: bool = False
+    sandbox: Control, request: str, *, callers: Callers | None = None, answered: bool = False
 ) -> Iterator[Gate]:
     """Put a gate before the sandbox that holds the first `METHOD /path`, or its answer."""
     gate = Gate(sandbox.url, request, answered=answered)
     serving = threading.Thread(target=gate.run)
     serving.start()
-    transport = Transport(api_key=settings.STRIPE_API_KEY, base_url=gate.url, slots=slots)
+    transport = Transport(api_key=settings.STRIPE_API_KEY, base_url=gate.url, callers=callers)
     try:
         with clients.swapped("stripe", StripeGateway(transport)):
             yield gate

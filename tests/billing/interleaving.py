@@ -23,7 +23,7 @@ class Interleaved(Transport):
     """
 
     def __init__(self, base_url: str, at_moment: Callable[[int], None]) -> None:
-        super().__init__(api_key=settings.STRIPE_API_KEY, base_url=base_url, slots=None)
+        super().__init__(api_key=settings.STRIPE_API_KEY, base_url=base_url)
         self.moments = 0
         #: The moment before the last request that writes.
         self.before_the_write = 0

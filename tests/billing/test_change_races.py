@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from billing.changes import engine
 from billing.stripe_gateway import StripeGateway
 from billing.stripe_gateway.transport import Transport
 from config.contract.clients import clients
@@ -16,6 +17,7 @@ from tests.billing.caller import calling, make_calls
 from tests.billing.owners import Owner, live_subscriptions, paid, unfinished
 from tests.billing.test_change_slow import in_a_thread
 from tests.sandbox.server import Control
+from tests.support.callers import as_configured, room_for
 from tests.support.cast import data, error
 
 CROWD = 20
@@ -61,7 +63,7 @@ def assert_one_upgrade(answers: list[dict[str, Any]], owner: Owner, sandbox: Con
 def test_twenty_upgrades_in_one_process_are_one(
     owner: Owner, sandbox: Control, keys: Sequence[str | None]
 ) -> None:
-    web = Transport(api_key=settings.STRIPE_API_KEY, base_url=sandbox.url, slots=1)
+    web = Transport(api_key=settings.STRIPE_API_KEY, base_url=sandbox.url, callers=as_configured())
 
     with clients.swapped("stripe", StripeGateway(web)):
         answers = make_calls(job(owner, keys))
@@ -83,10 +85,11 @@ def test_twenty_upgrades_in_two_processes_are_one(
     assert_one_upgrade(answers, owner, sandbox)
 
 
-def test_one_request_waits_and_the_others_are_sent_away_at_once(
-    owner: Owner, sandbox: Control
-) -> None:
-    with breaking(sandbox, at=2, how="late", slots=1) as wire, ThreadPoolExecutor(6) as pool:
+def test_who_finds_no_place_to_wait_is_sent_away_at_once(owner: Owner, sandbox: Control) -> None:
+    with (
+        breaking(sandbox, at=2, how="late", callers=room_for(2)) as wire,
+        ThreadPoolExecutor(6) as pool,
+    ):
         first = in_a_thread(pool, lambda: owner.upgrade("pro"))
         wire.wait()
         others = [in_a_thread(pool, lambda: owner.upgrade("business")) for _ in range(5)]
@@ -101,6 +104,32 @@ def test_one_request_waits_and_the_others_are_sent_away_at_once(
         assert error(response)["code"] == "PLAN_CHANGE_IN_PROGRESS"
     # It came to its turn, or its three seconds were over before.
     assert waited.status_code in (200, 409)
+
+
+def test_the_other_changes_of_an_organisation_wait_for_the_one_that_is_made(
+    owner: Owner, sandbox: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than the contract's three seconds: a busy machine must not end the wait.
+    monkeypatch.setattr(engine, "WAIT_SECONDS", 30.0)
+    callers = as_configured()
+    share = settings.STRIPE_CALLERS["places_per_org"]
+
+    with (
+        breaking(sandbox, at=2, how="late", callers=callers) as wire,
+        ThreadPoolExecutor(share) as pool,
+    ):
+        first = in_a_thread(pool, lambda: owner.upgrade("pro"))
+        wire.wait()
+        others = [in_a_thread(pool, lambda: owner.upgrade("pro")) for _ in range(share - 1)]
+        while callers.placed(owner.id) < share:
+            assert not any(one.done() for one in others), "one was sent away"
+        wire.let_through()
+        answers = [one.result() for one in (first, *others)]
+
+    assert [one.status_code for one in answers] == [200] * share
+    assert len({one.content for one in answers}) == 1
+    assert updates(sandbox, owner) == 1
+    assert paid(sandbox) == [9900]
 
 
 def test_opposite_changes_at_once_leave_one_consistent_state(

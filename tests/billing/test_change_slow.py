@@ -11,6 +11,7 @@ from tests.billing.breaking import breaking
 from tests.billing.kinds import KINDS, Kind
 from tests.billing.owners import Owner, new_owner, unfinished
 from tests.sandbox.server import Control
+from tests.support.callers import room_for
 from tests.support.cast import data, error
 from tests.support.database import superuser
 
@@ -51,7 +52,10 @@ def test_meanwhile_quota_is_checked_and_used_and_nothing_is_held(
     data(bystander.check())
     before = sessions()
 
-    with breaking(sandbox, at=2, how="late", slots=1) as wire, ThreadPoolExecutor(1) as pool:
+    with (
+        breaking(sandbox, at=2, how="late", callers=room_for(1)) as wire,
+        ThreadPoolExecutor(1) as pool,
+    ):
         change = in_a_thread(pool, lambda: kind.ask(owner))
         wire.wait()
         during = sessions()
@@ -66,7 +70,7 @@ def test_meanwhile_quota_is_checked_and_used_and_nothing_is_held(
     assert allowed["allow"] is True
     assert used["used"] == 1
     assert own.status_code in (200, 402)  # as its subscription has it
-    # The one slot is taken: whoever wants Stripe is told to come back at once.
+    # The one place is taken: whoever wants Stripe is told to come back at once.
     assert (preview.status_code, error(preview)["code"]) == (503, "UNAVAILABLE")
     assert preview.headers["Retry-After"] == "1"
     assert answer.status_code == 200

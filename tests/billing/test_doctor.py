@@ -280,7 +280,7 @@ def test_prices_of_the_other_mode(healthy: Control, settings: Settings) -> None:
 
 
 def test_a_key_that_stripe_refuses(healthy: Control) -> None:
-    wrong = Transport(api_key="sk_test_of_somebody_else", base_url=healthy.url, slots=None)
+    wrong = Transport(api_key="sk_test_of_somebody_else", base_url=healthy.url)
     with clients.swapped("stripe", StripeGateway(wrong)):
         told = faults()
 
@@ -289,9 +289,7 @@ def test_a_key_that_stripe_refuses(healthy: Control) -> None:
 
 
 def test_a_stripe_that_is_away(healthy: Control) -> None:
-    nowhere = Transport(
-        api_key="sk_test_dev", base_url=f"http://127.0.0.1:{free_port()}", slots=None
-    )
+    nowhere = Transport(api_key="sk_test_dev", base_url=f"http://127.0.0.1:{free_port()}")
     with clients.swapped("stripe", StripeGateway(nowhere)):
         status, said = run()
 

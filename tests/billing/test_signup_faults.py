@@ -24,6 +24,7 @@ from tests.billing.signups import (
     visible,
 )
 from tests.sandbox.server import Control
+from tests.support.callers import room_for
 from tests.support.cast import Org, data, error
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,7 +106,7 @@ def test_without_a_key_a_failure_is_final(sandbox: Control, kind: str) -> None:
 
 
 def test_the_key_of_stripe_refused_is_a_fault_of_ours(sandbox: Control) -> None:
-    stranger = StripeGateway(Transport(api_key="sk_test_wrong", base_url=sandbox.url, slots=None))
+    stranger = StripeGateway(Transport(api_key="sk_test_wrong", base_url=sandbox.url))
     with clients.swapped("stripe", stranger):
         response = sign_up("k1")
 
@@ -187,7 +188,7 @@ def test_who_comes_while_the_web_process_waits_for_stripe_is_told_to_come_back(
 ) -> None:
     answers: list[Any] = []
 
-    with holding(sandbox, "POST /v1/subscriptions", slots=1) as gate:
+    with holding(sandbox, "POST /v1/subscriptions", callers=room_for(1)) as gate:
         first = threading.Thread(target=lambda: answers.append(_in_a_thread("k1")))
         first.start()
         gate.wait()

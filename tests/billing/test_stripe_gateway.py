@@ -1,4 +1,4 @@
-"""The gateway's guards: transactions, connections, the slot, the budget, what is logged."""
+"""The gateway's guards: transactions, connections, the places, the budget, what is logged."""
 
 import hashlib
 import hmac
@@ -25,12 +25,15 @@ from billing.stripe_gateway.errors import translated
 from billing.stripe_gateway.transport import Transport
 from config.contract.errors import InternalError, Unavailable
 from tests.sandbox.server import Control
+from tests.support.callers import room_for
 
 
 @pytest.fixture
 def web(sandbox: Control) -> StripeGateway:
-    """The gateway of a web process: one slot."""
-    return StripeGateway(Transport(api_key=settings.STRIPE_API_KEY, base_url=sandbox.url, slots=1))
+    """The gateway of a web process: one place."""
+    return StripeGateway(
+        Transport(api_key=settings.STRIPE_API_KEY, base_url=sandbox.url, callers=room_for(1))
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -48,7 +51,7 @@ def test_no_connection_is_held_while_waiting(web: StripeGateway) -> None:
     assert connection.connection is None
 
 
-def test_a_second_caller_is_sent_away_while_the_slot_is_taken(web: StripeGateway) -> None:
+def test_a_caller_for_whom_there_is_no_place_is_sent_away_at_once(web: StripeGateway) -> None:
     taken, done = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -15,6 +15,7 @@ from config.contract.clients import clients
 from tests.billing.owners import Owner, new_owner, paid, use_card
 from tests.portal.cast import USAGE, Visitor, done, forms, html, visitor_of
 from tests.sandbox.server import Control
+from tests.support.callers import room_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -160,11 +161,13 @@ def test_a_change_that_makes_no_sense_any_more_says_so(owner: Owner, owners_visi
     assert owner.entitlements()["planCode"] == "business"
 
 
-def test_the_slot_to_stripe_that_is_taken_is_asked_for_again(
+def test_the_place_at_stripe_that_is_taken_is_asked_for_again(
     owner: Owner, owners_visit: Visitor, sandbox: Control
 ) -> None:
-    # As in a web process: one request at a time may wait for Stripe.
-    transport = Transport(api_key=settings.STRIPE_API_KEY, base_url=sandbox.url, slots=1)
+    # A web process all of whose places are taken.
+    transport = Transport(
+        api_key=settings.STRIPE_API_KEY, base_url=sandbox.url, callers=room_for(1)
+    )
     form = forms(owners_visit.get(PRO))[""]
     let_go, held = threading.Event(), threading.Event()
 

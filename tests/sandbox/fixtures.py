@@ -26,9 +26,7 @@ def sandbox(sandbox_process: Control, monkeypatch: pytest.MonkeyPatch) -> Iterat
     sandbox_process.reset()
     monkeypatch.setattr(settings, "STRIPE_BASE_URL", sandbox_process.url)
     forget_gateway()
-    made = StripeGateway(
-        Transport(api_key=settings.STRIPE_API_KEY, base_url=sandbox_process.url, slots=None)
-    )
+    made = StripeGateway(Transport(api_key=settings.STRIPE_API_KEY, base_url=sandbox_process.url))
     with clients.swapped("stripe", made):
         yield sandbox_process
     forget_gateway()

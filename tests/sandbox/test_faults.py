@@ -102,7 +102,7 @@ def test_slowness_ends_with_the_budget(sandbox: Control, gateway: StripeGateway)
 
 def test_the_client_of_a_worker_tries_again_with_the_same_key(sandbox: Control) -> None:
     worker = StripeGateway(
-        Transport(api_key=settings.STRIPE_API_KEY, base_url=sandbox.url, slots=None, retries=2)
+        Transport(api_key=settings.STRIPE_API_KEY, base_url=sandbox.url, retries=2)
     )
     sandbox.fault("cut_after", path="/v1/customers", method="POST")
 
