@@ -104,8 +104,9 @@ def _schedule(
     with selling(plan) as sold:
         gateway.schedule_change(
             subscription=subscription,
+            item_id=convergence.plan_item(subscription)["id"],
             price_id=sold.price_id,
-            metered_price_ids=sold.metered,
+            further_items=sold.further_items(subscription),
             idempotency_key=operations.stripe_key(operation, step),
             interval="year" if plan.interval == "year" else "month",
         )

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from billing.sandbox import invoices, items, lines, pricing, subscriptions
+from billing.sandbox import drafts, items, lines, pricing, subscriptions, terms
 from billing.sandbox.errors import StripeFault, invalid
 from billing.sandbox.periods import next_boundary
 from billing.sandbox.shapes import Obj
@@ -34,7 +34,7 @@ class Change:
     def invoice(self, store: Store) -> Obj:
         """Return the invoice that the change makes at once, not stored."""
         waiting = [lines.from_item(item) for item in lines.pending(store, self.after)]
-        return invoices.draft(
+        return drafts.draft(
             store,
             self.after,
             [*waiting, *self.prorations, *self.used, *self.charges],
@@ -51,8 +51,9 @@ def compute(store: Store, before: Obj, params: dict[str, Any]) -> Change:
     after = deepcopy(before)
     subscriptions.set_plain(store, after, params)
     if params.get("items"):
-        found = items.changed(store, before, params["items"])
+        found = items.changed(store, after, params["items"])
         after["items"] = items.listed(after["id"], found)
+    terms.apply(store, after, params)
     charges: list[Obj] = []
     reset = _resets(before, after, params)
     new_trial = isinstance(params.get("trial_end"), int)
@@ -63,7 +64,7 @@ def compute(store: Store, before: Obj, params: dict[str, Any]) -> Change:
     prorations: list[Obj] = []
     if behavior != "none" and before["status"] not in {"trialing", "paused"}:
         prorations = _prorations(store, before, after, at, whole=reset or new_trial)
-    lines.remember(after, [*prorations, *charges])
+    lines.remember(after, prorations)
     _set_cancellation(store, before, after, params)
     return Change(
         after=after,
@@ -138,9 +139,9 @@ def _prorations(store: Store, before: Obj, after: Obj, at: int, *, whole: bool) 
         was, is_ = old.get(id_), new.get(id_)
         if whole:
             # The new period is charged in full; only the unused rest is given back.
-            found += lines.prorated(store, before, was, None, at=at)
+            found += lines.prorated(store, before, was, None, at=at, after=after)
         elif was is None or is_ is None or _differ(was, is_):
-            found += lines.prorated(store, before, was, is_, at=at)
+            found += lines.prorated(store, before, was, is_, at=at, after=after)
     return found
 
 

@@ -128,6 +128,9 @@ def _given(params: dict[str, Any]) -> dict[str, Any]:
 
 def _apply_invoice_settings(store: Store, customer: Obj, params: dict[str, Any]) -> None:
     settings = params.get("invoice_settings", {})
+    for name in ("custom_fields", "footer"):
+        if name in settings:
+            customer["invoice_settings"][name] = settings[name] or None
     if "default_payment_method" not in settings:
         return
     param = "invoice_settings[default_payment_method]"

@@ -1,6 +1,6 @@
 """What time brings: trials end, periods renew, unpaid invoices walk the dunning path."""
 
-from billing.sandbox import customers, invoices, items, lines, subscriptions, updates
+from billing.sandbox import customers, drafts, invoices, items, lines, subscriptions, updates
 from billing.sandbox.periods import next_boundary
 from billing.sandbox.shapes import Obj, notes
 from billing.sandbox.store import Store
@@ -14,7 +14,10 @@ def subscription_due(store: Store, subscription: Obj) -> None:
     status = subscription["status"]
     cancel_at, trial_end = subscription["cancel_at"], subscription["trial_end"]
     pending = notes(subscription).get("pending")
-    if pending and pending["expires_at"] <= store.at:
+    pause = subscription["pause_collection"]
+    if pause and pause["resumes_at"] is not None and pause["resumes_at"] <= store.at:
+        subscriptions.updated(store, {**subscription, "pause_collection": None})
+    elif pending and pending["expires_at"] <= store.at:
         _forget_pending(store, subscription, pending)
     elif status == "incomplete":
         _expire(store, subscription)
@@ -83,12 +86,12 @@ def _renew(store: Store, subscription: Obj) -> None:
         subscription, end, next_boundary(subscription["billing_cycle_anchor"], recurring, end)
     )
     period_lines = lines.for_period(store, subscription)
-    lines.remember(subscription, period_lines)
     charged += period_lines
-    invoice = invoices.draft(
+    invoice = drafts.draft(
         store, subscription, charged, reason="subscription_cycle", period=(start, end)
     )
-    if subscription["status"] == "unpaid":
+    kept = (subscription["pause_collection"] or {}).get("behavior") == "keep_as_draft"
+    if kept or subscription["status"] == "unpaid":
         # Stripe leaves these drafts alone until somebody pays or finalises them.
         invoice["auto_advance"] = False
     else:
@@ -101,13 +104,19 @@ def _renew(store: Store, subscription: Obj) -> None:
 def invoice_due(store: Store, invoice: Obj) -> None:
     """Finalise a draft whose hour is over, or try again to collect an open invoice."""
     if invoice["status"] == "draft":
-        invoices.finalize(store, invoice)
+        pause = (_of(store, invoice) or {}).get("pause_collection")
+        if pause:
+            invoices.withhold(store, invoice, pause["behavior"])
+        else:
+            invoices.finalize(store, invoice)
     if invoice["status"] != "open":
+        return
+    if invoices.is_sent(invoice):
+        _sent_due(store, invoice)
         return
     if invoices.collect(store, invoice) is None:
         return
-    parent = invoice["parent"]
-    subscription = store.find(parent["subscription_details"]["subscription"]) if parent else None
+    subscription = _of(store, invoice)
     if subscription is None or subscription["status"] in (*subscriptions.ENDED, "incomplete"):
         return
     if invoice["next_payment_attempt"] is not None:
@@ -121,9 +130,24 @@ def invoice_due(store: Store, invoice: Obj) -> None:
         subscriptions.updated(store, {**subscription, "status": outcome})
 
 
+def _of(store: Store, invoice: Obj) -> Obj | None:
+    parent = invoice["parent"]
+    return store.find(parent["subscription_details"]["subscription"]) if parent else None
+
+
+def _sent_due(store: Store, invoice: Obj) -> None:
+    """An invoice that was sent is overdue when its day has come; just finalised, it waits."""
+    if invoice["due_date"] > store.at:
+        return
+    notes(invoice).pop("due", None)
+    store.put(invoice, "invoice.overdue")
+    subscription = _of(store, invoice)
+    if subscription is not None and subscription["status"] == "active":
+        subscriptions.updated(store, {**subscription, "status": "past_due"})
+
+
 def invoice_paid(store: Store, invoice: Obj) -> None:
     """Tell the subscription that one of its invoices was paid."""
-    details = (invoice["parent"] or {}).get("subscription_details")
-    subscription = store.find(details["subscription"]) if details else None
+    subscription = _of(store, invoice)
     if subscription is not None and subscription["status"] not in subscriptions.ENDED:
         updates.paid(store, subscription, invoice)

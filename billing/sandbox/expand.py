@@ -22,6 +22,8 @@ _REFERENCES = {
     "configuration",
     "released_subscription",
     "price",
+    "coupon",
+    "promotion_code",
 }
 _DEEPEST = 4
 

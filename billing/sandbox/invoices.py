@@ -2,75 +2,15 @@
 
 from typing import Any
 
-from billing.sandbox import cards, customers
+from billing.sandbox import cards, customers, drafts
 from billing.sandbox.errors import StripeFault, no_payment_method
-from billing.sandbox.shapes import Obj, new, notes, page, random_text
+from billing.sandbox.shapes import Obj, new, notes, random_text
 from billing.sandbox.store import Store
 
 HOUR = 3600
 DAY = 24 * HOUR
 #: Days between attempts to collect; after the last the subscription's fate is decided.
 RETRY_DAYS = (3, 5, 7)
-
-
-def draft(
-    store: Store,
-    subscription: Obj,
-    invoice_lines: list[Obj],
-    *,
-    reason: str,
-    period: tuple[int, int],
-    proration_date: int | None = None,
-) -> Obj:
-    """Return an invoice of these lines, counted but neither stored nor announced."""
-    details: Obj = {
-        "metadata": dict(subscription["metadata"]),
-        "subscription": subscription["id"],
-    }
-    if proration_date is not None:
-        details["subscription_proration_date"] = proration_date
-    return counted(
-        store,
-        store.get("customer", subscription["customer"]),
-        invoice_lines,
-        billing_reason=reason,
-        currency=subscription["currency"],
-        period_start=period[0],
-        period_end=period[1],
-        parent={
-            "type": "subscription_details",
-            "quote_details": None,
-            "subscription_details": details,
-        },
-        collection_method=subscription["collection_method"],
-    )
-
-
-def counted(store: Store, customer: Obj, invoice_lines: list[Obj], **fields: Any) -> Obj:
-    """Return a customer's draft of these lines, with the customer's balance set against them."""
-    invoice = new(
-        "invoice",
-        created=store.at,
-        customer=customer["id"],
-        customer_email=customer["email"],
-        customer_name=customer["name"],
-        **fields,
-    )
-    for line in invoice_lines:
-        line["invoice"] = invoice["id"]
-    invoice["lines"] = page(invoice_lines, f"/v1/invoices/{invoice['id']}/lines")
-    return count(invoice, customer["balance"])
-
-
-def count(invoice: Obj, balance: int) -> Obj:
-    """Sum the lines and set the customer's balance (negative = credit) against them."""
-    total = sum(line["amount"] for line in invoice["lines"]["data"])
-    due = max(0, total + balance)
-    for name in ("subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"):
-        invoice[name] = total
-    invoice.update(amount_due=due, amount_remaining=due, starting_balance=balance)
-    notes(invoice)["balance_after"] = total + balance - due
-    return invoice
 
 
 def create(store: Store, subscription: Obj, invoice: Obj) -> Obj:
@@ -103,7 +43,7 @@ def finalize(store: Store, invoice: Obj) -> Obj:
     if invoice["status"] != "draft":
         raise StripeFault("This invoice is already finalized, you can't re-finalize it.")
     customer = store.get("customer", invoice["customer"])
-    count(invoice, customer["balance"])
+    drafts.count(invoice, customer["balance"])
     number = customer["next_invoice_sequence"]
     url = f"{store.config.public_url}/invoice/{invoice['id']}?secret={random_text(32)}"
     balance = notes(invoice)["balance_after"]
@@ -129,6 +69,9 @@ def finalize(store: Store, invoice: Obj) -> Obj:
     invoice["status_transitions"]["finalized_at"] = store.at
     own = notes(invoice)
     own.pop("due", None)
+    if is_sent(invoice):
+        invoice["due_date"] = store.at + own["days_until_due"] * DAY
+        own["due"] = invoice["due_date"]
     if invoice["amount_due"]:
         intent = f"pi_{random_text()}"
         own.update(payment_intent=intent, client_secret=f"{intent}_secret_{random_text()}")
@@ -147,6 +90,31 @@ def _payment(store: Store, invoice: Obj) -> Obj:
         invoice=invoice["id"],
         payment=intent,
     )
+
+
+def is_sent(invoice: Obj) -> bool:
+    """Tell whether the customer pays an invoice by hand, rather than being charged."""
+    return bool(invoice["collection_method"] == "send_invoice")
+
+
+def withhold(store: Store, invoice: Obj, behavior: str) -> None:
+    """Do with an invoice what `pause_collection` says: it is not collected."""
+    if behavior == "keep_as_draft":
+        _leave_alone(invoice)
+        store.put(invoice, "invoice.updated")
+        return
+    if invoice["status"] == "draft":
+        finalize(store, invoice)
+    if invoice["status"] == "open":
+        if behavior == "void":
+            void(store, invoice)
+        else:
+            give_up(store, invoice)
+
+
+def _leave_alone(invoice: Obj) -> None:
+    invoice.update(auto_advance=False, automatically_finalizes_at=None, next_payment_attempt=None)
+    notes(invoice).pop("due", None)
 
 
 def settle(store: Store, invoice: Obj, *, out_of_band: bool = False) -> Obj:

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
+from billing.sandbox import terms
 from billing.sandbox.customers import merged
 from billing.sandbox.errors import invalid, missing
 from billing.sandbox.shapes import Obj, new, page, public
@@ -95,6 +96,7 @@ def changed(store: Store, subscription: Obj, asked: list[dict[str, Any]]) -> lis
             _set_price(item, price, given.get("quantity"))
             if "metadata" in given:
                 item["metadata"] = merged(item["metadata"], given["metadata"])
+            terms.apply_to_item(store, subscription, item, given, path)
     if not items:
         raise invalid("A subscription must have at least one active plan.", param="items")
     found = list(items.values())
@@ -106,6 +108,7 @@ def _add(
     store: Store, subscription: Obj, items: dict[str, Obj], given: dict[str, Any], path: str
 ) -> None:
     added = make(store, subscription["id"], given, path)
+    terms.apply_to_item(store, subscription, added, given, path)
     if any(item["price"]["id"] == added["price"]["id"] for item in items.values()):
         raise invalid(
             f"Cannot add multiple subscription items with the same plan: {added['price']['id']}",

@@ -1,9 +1,9 @@
 """Invoice lines: whole periods, metered use, and prorations of a changed item."""
 
 from decimal import Decimal
-from math import floor
+from fractions import Fraction
 
-from billing.sandbox import pricing
+from billing.sandbox import discounts, pricing, taxes
 from billing.sandbox.periods import in_words
 from billing.sandbox.shapes import Obj, new, notes
 from billing.sandbox.store import Store
@@ -53,6 +53,7 @@ def _line(
         quantity=quantity,
         quantity_decimal=str(quantity),
         subscription=subscription,
+        taxes=[taxes.blank(rate) for rate in item["tax_rates"]],
     )
 
 
@@ -124,25 +125,52 @@ def remember(subscription: Obj, made: list[Obj]) -> None:
     for line in made:
         details = line["parent"]["subscription_item_details"]
         if line["amount"] >= 0 and details is not None:
-            debited[details["subscription_item"]] = {**line["period"], "amount": line["amount"]}
+            debited[details["subscription_item"]] = {
+                **line["period"],
+                "amount": discounts.net(line),
+            }
 
 
-def _credit(subscription: Obj, item: Obj, at: int) -> int:
-    """Return what is given back of an item from `at` on: the unused part of what was debited."""
+def _full(store: Store, subscription: Obj, item: Obj) -> Fraction:
+    """Return what a whole period of an item costs, net of the discounts that last."""
+    lasting = discounts.without_once(subscription)
+    ids = [*lasting["discounts"], *(i for o in lasting["items"]["data"] for i in o["discounts"])]
+    if not discounts.running(subscription, ids, store.at):
+        return pricing.full(item["price"], item["quantity"])
+    whole = for_period(store, lasting)
+    discounts.take_off(store, lasting, whole, at=store.at)
+    for line in whole:
+        if line["parent"]["subscription_item_details"]["subscription_item"] == item["id"]:
+            return Fraction(discounts.net(line))
+    return pricing.full(item["price"], item["quantity"])
+
+
+def _credit(subscription: Obj, item: Obj, full: Fraction, at: int) -> int:
+    """Return what is given back of an item from `at` on: the unused part of what was debited.
+
+    Where that is not known it is a part of `full`, what a whole period costs now.
+    """
     end: int = item["current_period_end"]
     debited = notes(subscription).get("debited", {}).get(item["id"])
     if debited is None or debited["end"] != end:
         part = pricing.remaining(item["current_period_start"], end, at)
-        return pricing.credit(item["price"], item["quantity"], part)
+        return pricing.credit(full, part)
     part, amount = pricing.remaining(debited["start"], end, at), int(debited["amount"])
-    return floor(-part * amount)
+    return pricing.credit(Fraction(amount), part)
 
 
 def prorated(
-    store: Store, subscription: Obj, old: Obj | None, changed: Obj | None, *, at: int
+    store: Store,
+    subscription: Obj,
+    old: Obj | None,
+    changed: Obj | None,
+    *,
+    at: int,
+    after: Obj | None = None,
 ) -> list[Obj]:
     """Return the credit for the old item and the debit for the new one, at `at`.
 
+    `after` is the subscription as the change leaves it, where its discounts differ.
     Floored line by line toward minus infinity, over the exact part of the period
     that is left. Metered items are billed for what was used, never in part.
     """
@@ -156,14 +184,13 @@ def prorated(
         name = product_name(store, price)
         words = "Unused" if sign < 0 else "Remaining"
         of = f"{quantity} × {name}" if quantity > 1 else name
+        full = _full(store, subscription if sign < 0 else after or subscription, item)
         lines.append(
             _line(
                 subscription=subscription["id"],
                 item=item,
                 amount=(
-                    _credit(subscription, item, at)
-                    if sign < 0
-                    else pricing.debit(price, quantity, part)
+                    _credit(subscription, item, full, at) if sign < 0 else pricing.debit(full, part)
                 ),
                 quantity=quantity,
                 period=(at, end),
@@ -198,6 +225,7 @@ def from_item(item: Obj) -> Obj:
         subtotal=item["amount"],
         quantity=item["quantity"],
         quantity_decimal=item["quantity_decimal"],
+        taxes=[taxes.blank(rate) for rate in item["tax_rates"]],
     )
     if item["parent"] is None:
         line["parent"] = {
@@ -250,6 +278,9 @@ def to_item(store: Store, subscription: Obj, line: Obj) -> Obj:
         customer=subscription["customer"],
         date=store.at,
         net_amount=line["amount"],
+        tax_rates=taxes.rates(
+            store, [one["tax_rate_details"]["tax_rate"] for one in line["taxes"]], param="tax_rates"
+        ),
         proration=details["proration"],
         parent={
             "type": "subscription_details",

@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg import sql
 
-from billing.sandbox import invoices, lines, pricing
+from billing.sandbox import drafts, invoices, lines, pricing
 from billing.sandbox.customers import merged
 from billing.sandbox.errors import invalid
 from billing.sandbox.shapes import Obj, new
@@ -44,7 +44,7 @@ def create_item(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> O
     )
     if draft is not None:
         draft["lines"]["data"].append({**lines.from_item(item), "invoice": draft["id"]})
-        store.put(invoices.count(draft, customer["balance"]), "invoice.updated")
+        store.put(drafts.count(draft, customer["balance"]), "invoice.updated")
     return store.put(item, "invoiceitem.created", parent=customer["id"])
 
 
@@ -105,7 +105,7 @@ def create_invoice(store: Store, params: dict[str, Any], _ids: dict[str, str]) -
     waiting: list[Obj] = []
     if params.get("pending_invoice_items_behavior", "exclude") == "include":
         waiting = lines.loose(store, customer["id"])
-    invoice = invoices.counted(
+    invoice = drafts.counted(
         store,
         customer,
         [lines.from_item(item) for item in waiting],

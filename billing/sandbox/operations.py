@@ -8,6 +8,7 @@ from billing.sandbox import (
     cards,
     catalogue,
     checkout,
+    coupons,
     customers,
     events,
     invoices,
@@ -18,6 +19,7 @@ from billing.sandbox import (
     schedules,
     setup_intents,
     subscriptions,
+    taxes,
     updates,
 )
 from billing.sandbox.routes import Route, route
@@ -29,7 +31,12 @@ _PRODUCT = "active description images marketing_features metadata name shippable
 _PRODUCT += " statement_descriptor tax_code unit_label url"
 _SUBSCRIPTION = "items metadata description trial_end trial_settings payment_behavior"
 _SUBSCRIPTION += " payment_settings default_payment_method cancel_at_period_end off_session"
-_SUBSCRIPTION += " proration_behavior"
+_SUBSCRIPTION += " proration_behavior collection_method days_until_due discounts"
+_SUBSCRIPTION += " default_tax_rates automatic_tax billing_thresholds invoice_settings"
+_SUBSCRIPTION += " application_fee_percent on_behalf_of transfer_data"
+_COUPON = "amount_off applies_to currency duration duration_in_months id max_redemptions metadata"
+_COUPON += " name percent_off redeem_by"
+_TAX_RATE = "active country description display_name jurisdiction metadata state tax_type"
 _PORTAL = "business_profile default_return_url features login_page metadata name"
 
 ROUTES = [
@@ -73,7 +80,7 @@ ROUTES = [
         "POST subscriptions",
         "subscription_create",
         subscriptions.create,
-        f"{_SUBSCRIPTION} customer currency trial_period_days billing_mode collection_method",
+        f"{_SUBSCRIPTION} customer currency trial_period_days billing_mode",
     ),
     route(
         "GET subscriptions",
@@ -86,7 +93,8 @@ ROUTES = [
         "POST subscriptions/{id}",
         "subscription_update",
         updates.update,
-        f"{_SUBSCRIPTION} billing_cycle_anchor cancel_at cancellation_details proration_date",
+        f"{_SUBSCRIPTION} billing_cycle_anchor cancel_at cancellation_details proration_date"
+        " pause_collection",
         "subscription",
     ),
     route(
@@ -103,6 +111,44 @@ ROUTES = [
         "billing_cycle_anchor payment_behavior proration_behavior",
         "subscription",
     ),
+    route(
+        "DELETE subscriptions/{id}/discount",
+        "subscription_delete_discount",
+        updates.delete_discount,
+        kind="subscription",
+    ),
+    route("POST coupons", "coupon_create", coupons.create_coupon, _COUPON),
+    route("GET coupons", "coupon_list", coupons.list_coupons, _PAGE),
+    route("GET coupons/{id}", "coupon_retrieve", coupons.retrieve_coupon),
+    route("POST coupons/{id}", "coupon_update", coupons.update_coupon, "metadata name"),
+    route("DELETE coupons/{id}", "coupon_delete", coupons.delete_coupon),
+    route(
+        "POST promotion_codes",
+        "promotion_code_create",
+        coupons.create_promotion_code,
+        "active code customer expires_at max_redemptions metadata promotion",
+    ),
+    route(
+        "GET promotion_codes",
+        "promotion_code_list",
+        coupons.list_promotion_codes,
+        f"{_PAGE} active code coupon customer",
+    ),
+    route(
+        "GET promotion_codes/{id}",
+        "promotion_code_retrieve",
+        catalogue.retrieve("promotion_code"),
+    ),
+    route(
+        "POST promotion_codes/{id}",
+        "promotion_code_update",
+        coupons.update_promotion_code,
+        "active metadata",
+    ),
+    route("POST tax_rates", "tax_rate_create", taxes.create, f"{_TAX_RATE} inclusive percentage"),
+    route("GET tax_rates", "tax_rate_list", taxes.listing, f"{_PAGE} active inclusive"),
+    route("GET tax_rates/{id}", "tax_rate_retrieve", catalogue.retrieve("tax_rate")),
+    route("POST tax_rates/{id}", "tax_rate_update", taxes.update, _TAX_RATE),
     route(
         "POST subscription_schedules",
         "subscription_schedule_create",
@@ -140,7 +186,7 @@ ROUTES = [
         "POST invoices/create_preview",
         "invoice_create_preview",
         preview.create_preview,
-        "customer subscription subscription_details",
+        "customer discounts subscription subscription_details",
     ),
     route(
         "GET invoices",

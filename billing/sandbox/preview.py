@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from billing.sandbox import changes, invoices, items, lines, subscriptions
+from billing.sandbox import changes, drafts, invoices, items, lines, subscriptions
 from billing.sandbox.errors import StripeFault, invalid
 from billing.sandbox.periods import next_boundary
 from billing.sandbox.shapes import Obj, random_text
@@ -30,6 +30,8 @@ def create_preview(store: Store, params: dict[str, Any], _ids: dict[str, str]) -
             "The sandbox previews anchors `now` and `unchanged` only.",
             param="subscription_details[billing_cycle_anchor][type]",
         )
+    if "discounts" in params:
+        details = {**details, "discounts": params["discounts"]}
     change = changes.compute(store, subscription, details)
     return _shown(change.invoice(store) if change.bill_now else _renewal(store, change))
 
@@ -51,7 +53,7 @@ def _for_new(store: Store, customer: str, details: dict[str, Any]) -> Obj:
     subscription = subscriptions.drafted(store, {**details, "customer": customer})
     trial = subscription["status"] == "trialing"
     return _shown(
-        invoices.draft(
+        drafts.draft(
             store,
             subscription,
             lines.for_period(store, subscription, trial=trial),
@@ -73,13 +75,14 @@ def _renewal(store: Store, change: changes.Change) -> Obj:
         charged += lines.for_period(store, after)
     if not charged:
         raise _none()
-    invoice = invoices.draft(
+    invoice = drafts.draft(
         store,
         after,
         charged,
         reason="subscription_cycle",
         period=(start, end),
         proration_date=change.at if change.prorations else None,
+        at=end,
     )
     invoice["next_payment_attempt"] = end + invoices.HOUR
     return invoice

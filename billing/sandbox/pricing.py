@@ -64,17 +64,18 @@ def remaining(start: int, end: int, at: int) -> Fraction:
     return Fraction(end - min(max(at, start), end), end - start)
 
 
-def credit(price: Obj, quantity: int, part: Fraction) -> int:
+def credit(whole: Fraction, part: Fraction) -> int:
     """Return what is given back for unused time, floored toward minus infinity."""
-    return floor(-part * _full(price, quantity))
+    return floor(-part * whole)
 
 
-def debit(price: Obj, quantity: int, part: Fraction) -> int:
+def debit(whole: Fraction, part: Fraction) -> int:
     """Return what the remaining time costs, floored toward minus infinity."""
-    return floor(part * _full(price, quantity))
+    return floor(part * whole)
 
 
-def _full(price: Obj, quantity: int) -> Fraction:
+def full(price: Obj, quantity: int) -> Fraction:
+    """Return the exact price of a whole period, from which its parts are taken."""
     if price["billing_scheme"] == "tiered":
         return Fraction(_tiered(price, quantity))
     return Fraction(unit_amount(price) * _packages(price, quantity))

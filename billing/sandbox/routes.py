@@ -46,15 +46,19 @@ class Route:
 
 #: The same for members of nested parameters; a name not here is acted on as a whole.
 _SUPPORTED_INSIDE = {
-    "items": "id price quantity deleted metadata",
+    "items": "id price quantity deleted metadata discounts tax_rates billing_thresholds",
     "line_items": "price quantity",
     "phases": "items start_date end_date duration proration_behavior metadata trial_end"
-    " billing_cycle_anchor",
+    " billing_cycle_anchor currency application_fee_percent automatic_tax billing_thresholds"
+    " collection_method default_payment_method default_tax_rates description discounts"
+    " invoice_settings on_behalf_of transfer_data",
     "subscription_data": "trial_end trial_period_days trial_settings metadata description"
     " billing_mode",
     "subscription_details": "items proration_behavior proration_date trial_end"
-    " billing_cycle_anchor cancel_at_period_end cancel_at trial_settings billing_mode",
-    "invoice_settings": "default_payment_method",
+    " billing_cycle_anchor cancel_at_period_end cancel_at trial_settings billing_mode"
+    " default_tax_rates",
+    "invoice_settings": "default_payment_method account_tax_ids custom_fields days_until_due"
+    " description footer issuer",
     "payment_settings": "save_default_payment_method",
 }
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from billing.sandbox import changes, customers, items, subscriptions, updates
+from billing.sandbox import changes, customers, items, subscriptions, terms, updates
 from billing.sandbox.errors import invalid, missing
 from billing.sandbox.periods import step
 from billing.sandbox.shapes import Obj, new, notes
@@ -32,11 +32,12 @@ def create(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
             param="from_subscription",
         )
     start, end = items.period_of(subscription)
-    phase = _phase(subscription, start=start, end=end)
-    phase["items"] = [
-        _phase_item(item["price"]["id"], item.get("quantity"))
-        for item in subscription["items"]["data"]
-    ]
+    phase = {
+        **_phase(subscription, start=start, end=end),
+        **terms.as_phase(subscription),
+        "items": [terms.as_phase_item(item) for item in subscription["items"]["data"]],
+        "metadata": subscription["metadata"],
+    }
     phase["trial_end"] = subscription["trial_end"] if subscription["status"] == "trialing" else None
     schedule = new(
         "subscription_schedule",
@@ -84,7 +85,7 @@ def update(store: Store, params: dict[str, Any], ids: dict[str, str]) -> Obj:
         schedule["phases"] = phases
         _enter(schedule, now)
         behavior = params.get("proration_behavior") or now["proration_behavior"]
-        _apply(store, subscription, now, behavior)
+        _apply(store, subscription, schedule, now, behavior)
     return store.put(schedule, "subscription_schedule.updated")
 
 
@@ -136,7 +137,7 @@ def due(store: Store, schedule: Obj) -> None:
         return
     _enter(schedule, following)
     store.put(schedule, "subscription_schedule.updated")
-    _apply(store, subscription, following, following["proration_behavior"])
+    _apply(store, subscription, schedule, following, following["proration_behavior"])
 
 
 def _running(store: Store, id_: str, verb: str) -> Obj:
@@ -174,10 +175,10 @@ def _phases(store: Store, subscription: Obj, asked: list[dict[str, Any]]) -> lis
         for number, item in enumerate(given["items"]):
             if "price" not in item:
                 raise missing("price", "", param=f"{path}[items][{number}][price]", status=400)
-            price = items.recurring_price(store, item["price"], f"{path}[items][{number}][price]")
-            metered = price["recurring"]["usage_type"] == "metered"
-            quantity = None if metered else item.get("quantity", 1)
-            phase["items"].append(_phase_item(price["id"], quantity))
+            place = f"{path}[items][{number}]"
+            price = items.recurring_price(store, item["price"], f"{place}[price]")
+            phase["items"].append(terms.phase_item(store, subscription, price, item, place))
+        phase.update(terms.phase_terms(store, subscription, given, path))
         for name in ("proration_behavior", "metadata", "billing_cycle_anchor"):
             phase[name] = given.get(name, phase[name])
         if "trial_end" in given:
@@ -206,61 +207,75 @@ def _phase_end(given: dict[str, Any], start: int, path: str) -> int:
 def _phase(subscription: Obj, *, start: int, end: int) -> Obj:
     return {
         "add_invoice_items": [],
-        "application_fee_percent": None,
         "billing_cycle_anchor": None,
-        "billing_thresholds": None,
-        "collection_method": None,
         "currency": subscription["currency"],
-        "default_payment_method": None,
-        "default_tax_rates": [],
-        "description": None,
-        "discounts": [],
         "end_date": end,
-        "invoice_settings": None,
         "items": [],
         "metadata": {},
-        "on_behalf_of": None,
         "proration_behavior": "create_prorations",
         "start_date": start,
-        "transfer_data": None,
         "trial_end": None,
     }
 
 
-def _phase_item(price: str, quantity: int | None) -> Obj:
-    item: Obj = {
-        "billing_thresholds": None,
-        "discounts": [],
-        "metadata": {},
-        "plan": price,
-        "price": price,
-        "tax_rates": [],
-    }
-    if quantity is not None:
-        item["quantity"] = quantity
-    return item
-
-
-def _apply(store: Store, subscription: Obj, phase: Obj, behavior: str) -> None:
-    """Give the subscription the phase's items, keeping item ids in order."""
-    current = subscription["items"]["data"]
-    asked: list[dict[str, Any]] = []
-    for index, wanted in enumerate(phase["items"]):
-        given = {"price": wanted["price"]}
-        if "quantity" in wanted:
-            given["quantity"] = wanted["quantity"]
-        if index < len(current):
-            given["id"] = current[index]["id"]
-        asked.append(given)
-    asked += [{"id": item["id"], "deleted": True} for item in current[len(asked) :]]
+def _apply(store: Store, subscription: Obj, schedule: Obj, phase: Obj, behavior: str) -> None:
+    """Give the subscription the phase's terms and items; metadata is merged, the rest replaced."""
     if phase["metadata"]:
         subscription["metadata"] = customers.merged(subscription["metadata"], phase["metadata"])
     if store.at >= items.period_of(subscription)[1]:
         # At the boundary nothing of the old period is left; its renewal follows at once.
         behavior = "none"
-    params = {"items": asked, "proration_behavior": behavior}
+    params: dict[str, Any] = {
+        **terms.enter_phase(subscription, phase, schedule["default_settings"]),
+        "items": _item_changes(subscription, phase),
+        "proration_behavior": behavior,
+    }
+    running = store.at < items.period_of(subscription)[1]
+    if running and subscription["status"] == "trialing":
+        if phase["trial_end"] != subscription["trial_end"]:
+            params["trial_end"] = phase["trial_end"] or "now"
+    elif phase["trial_end"] is not None and phase["trial_end"] > store.at:
+        params["trial_end"] = phase["trial_end"]
     change = changes.compute(store, subscription, params)
     if change.bill_now:
         updates.bill(store, subscription, change, "allow_incomplete")
     else:
         updates.apply(store, change, behavior)
+
+
+def _item_changes(subscription: Obj, phase: Obj) -> list[dict[str, Any]]:
+    """Return what the phase makes of the items.
+
+    One of the same price stays; one whose price goes is changed to a price of its
+    kind that comes, in order; what is left over is added or deleted.
+    """
+    left = list(subscription["items"]["data"])
+    pairs: list[tuple[Obj, Obj | None]] = []
+    for entry in phase["items"]:
+        same = next((item for item in left if item["price"]["id"] == entry["price"]), None)
+        pairs.append((entry, same))
+        if same is not None:
+            left.remove(same)
+    asked: list[dict[str, Any]] = []
+    for entry, item in pairs:
+        if item is None:
+            item = next((one for one in left if ("quantity" in one) == ("quantity" in entry)), None)
+            if item is not None:
+                left.remove(item)
+        asked.append(_item_change(subscription, entry, item))
+    return asked + [{"id": item["id"], "deleted": True} for item in left]
+
+
+def _item_change(subscription: Obj, entry: Obj, item: Obj | None) -> dict[str, Any]:
+    change: dict[str, Any] = {
+        "price": entry["price"],
+        "discounts": terms.reused(subscription, item or {"discounts": []}, entry["discounts"]),
+        "tax_rates": [rate["id"] for rate in entry["tax_rates"]],
+        "billing_thresholds": entry["billing_thresholds"],
+        "metadata": entry["metadata"],
+    }
+    if "quantity" in entry:
+        change["quantity"] = entry["quantity"]
+    if item is not None:
+        change["id"] = item["id"]
+    return change

@@ -19,6 +19,7 @@ _BLANKS: dict[str, Obj] = json.loads(
 )
 #: Fields that some objects of the kind have and others lack.
 _SOMETIMES = {
+    "coupon": {"applies_to"},
     "price": {"tiers"},
     "subscription_item": {"quantity"},
     "webhook_endpoint": {"secret"},
@@ -40,6 +41,9 @@ _PREFIXES = {
     "product": "prod",
     "price": "price",
     "event": "evt",
+    "promotion_code": "promo",
+    "discount": "di",
+    "tax_rate": "txr",
     "webhook_endpoint": "we",
     "billing.meter": "mtr_test",
     "billing.meter_event": "mev",

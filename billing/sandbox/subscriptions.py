@@ -4,7 +4,7 @@ from typing import Any
 
 from psycopg import sql
 
-from billing.sandbox import customers, invoices, items, lines
+from billing.sandbox import customers, discounts, drafts, invoices, items, lines, terms
 from billing.sandbox.errors import invalid, no_payment_method
 from billing.sandbox.invoices import DAY, HOUR
 from billing.sandbox.periods import next_boundary
@@ -19,7 +19,8 @@ _WARNING = 3 * DAY
 
 
 def save(store: Store, subscription: Obj, event: str | None = None) -> Obj:
-    """Write the subscription and set when it next needs attention."""
+    """Write the subscription and its discounts; set when it next needs attention."""
+    discounts.store_new(store, subscription)
     notes(subscription)["due"] = _due(subscription)
     return store.put(subscription, event)
 
@@ -33,7 +34,12 @@ def _due(subscription: Obj) -> int | None:
     status, own = subscription["status"], notes(subscription)
     if status in ENDED:
         return None
-    moments = [subscription["cancel_at"], own.get("pending", {}).get("expires_at")]
+    pause = subscription["pause_collection"] or {}
+    moments = [
+        subscription["cancel_at"],
+        own.get("pending", {}).get("expires_at"),
+        pause.get("resumes_at"),
+    ]
     if status == "incomplete":
         moments.append(subscription["created"] + FIRST_PAYMENT)
     elif status == "trialing":
@@ -59,8 +65,7 @@ def start(store: Store, params: dict[str, Any]) -> Obj:
     customer = store.customer(params["customer"])
     trial = subscription["status"] == "trialing"
     period_lines = lines.for_period(store, subscription, trial=trial)
-    lines.remember(subscription, period_lines)
-    invoice = invoices.draft(
+    invoice = drafts.draft(
         store,
         subscription,
         period_lines,
@@ -69,10 +74,11 @@ def start(store: Store, params: dict[str, Any]) -> Obj:
     )
     has_method = customers.default_method(store, customer, subscription) is not None
     behavior = params.get("payment_behavior", "allow_incomplete")
-    waits = behavior == "default_incomplete"
+    sent = invoices.is_sent(invoice)
+    waits = behavior == "default_incomplete" or sent
     if invoice["amount_due"] and not waits and not has_method:
         raise no_payment_method()
-    if not invoice["amount_due"] and not trial:
+    if (sent or not invoice["amount_due"]) and not trial:
         subscription["status"] = "active"
     if trial and not has_method:
         subscription["pending_setup_intent"] = pending_for(store, customer)["id"]
@@ -100,6 +106,9 @@ def drafted(store: Store, params: dict[str, Any]) -> Obj:
     items.check_together(made, subscription["currency"])
     subscription["items"] = items.listed(subscription["id"], made)
     set_plain(store, subscription, params)
+    for index, (item, given) in enumerate(zip(made, params["items"], strict=True)):
+        terms.apply_to_item(store, subscription, item, given, f"items[{index}]")
+    terms.apply(store, subscription, params)
     trial_end = _trial_end(store, params)
     if trial_end is not None:
         subscription.update(
@@ -266,10 +275,10 @@ def bill_leftovers(store: Store, subscription: Obj) -> None:
     ]
     if not left:
         return
-    invoice = invoices.draft(
+    invoice = drafts.draft(
         store, subscription, left, reason="subscription_cycle", period=items.period_of(subscription)
     )
     invoices.create(store, subscription, invoice)
     invoices.finalize(store, invoice)
-    if invoice["status"] == "open":
+    if invoice["status"] == "open" and not invoices.is_sent(invoice):
         invoices.collect(store, invoice)

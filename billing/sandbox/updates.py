@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from billing.sandbox import changes, customers, invoices, items, lines, subscriptions
+from billing.sandbox import changes, customers, drafts, invoices, items, lines, subscriptions
 from billing.sandbox.errors import StripeFault, card_error, invalid, no_payment_method
 from billing.sandbox.shapes import Obj, notes
 from billing.sandbox.store import Store
@@ -31,6 +31,16 @@ def update(store: Store, params: dict[str, Any], ids: dict[str, str]) -> Obj:
     return store.get("subscription", subscription["id"])
 
 
+def delete_discount(store: Store, _params: dict[str, Any], ids: dict[str, str]) -> Obj:
+    """DELETE /v1/subscriptions/{id}/discount: all of the subscription's own."""
+    subscription = store.get("subscription", ids["id"])
+    if not subscription["discounts"]:
+        raise invalid("No active discount for subscription", code="resource_missing", param="id")
+    discount = store.get("discount", subscription["discounts"][-1])
+    subscriptions.updated(store, {**subscription, "discounts": []})
+    return {**discount, "deleted": True}
+
+
 def apply(store: Store, change: changes.Change, behavior: str) -> None:
     """Write a change that bills nothing now; prorations wait for the next invoice."""
     if behavior == "create_prorations":
@@ -44,7 +54,9 @@ def apply(store: Store, change: changes.Change, behavior: str) -> None:
 def bill(store: Store, before: Obj, change: changes.Change, behavior: str) -> None:
     """Write a change that bills at once. Raises StripeFault where nothing may change."""
     invoice = change.invoice(store)
-    waits = behavior == "default_incomplete"
+    pause = change.after["pause_collection"]
+    sent = invoices.is_sent(invoice)
+    waits = behavior == "default_incomplete" or sent or bool(pause)
     customer = store.get("customer", before["customer"])
     if (
         invoice["amount_due"]
@@ -58,8 +70,11 @@ def bill(store: Store, before: Obj, change: changes.Change, behavior: str) -> No
         change.after["latest_invoice"] = invoice["id"]
         subscriptions.updated(store, change.after)
     invoices.create(store, change.after, invoice)
+    if pause:
+        invoices.withhold(store, invoice, pause["behavior"])
+        return
     invoices.finalize(store, invoice)
-    if invoice["status"] == "paid":
+    if invoice["status"] == "paid" or sent:
         return
     failure = None if waits else invoices.collect(store, invoice)
     if failure is not None and behavior == "error_if_incomplete":
@@ -117,8 +132,7 @@ def resume(store: Store, params: dict[str, Any], ids: dict[str, str]) -> Obj:
         ]
     elif anchor != "now":
         invoice_lines = []
-    lines.remember(subscription, invoice_lines)
-    invoice = invoices.draft(
+    invoice = drafts.draft(
         store,
         subscription,
         invoice_lines,

@@ -14,10 +14,10 @@ from billing.stripe_gateway.errors import (
     StripeRefused,
 )
 from billing.stripe_gateway.gateway import StripeGateway
+from billing.stripe_gateway.phases import ItemChange, is_metered
 from billing.stripe_gateway.protocol import Gateway
 from billing.stripe_gateway.registry import forget_gateway, get_gateway, use_as_worker
 from billing.stripe_gateway.signatures import verify_signature
-from billing.stripe_gateway.subscriptions import ItemChange, is_metered
 from billing.stripe_gateway.transport import API_VERSION, Json
 
 __all__ = [

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from billing.stripe_gateway.invoices import InvoiceStatus
-from billing.stripe_gateway.subscriptions import ItemChange, Payment, Proration, TrialEnd
+from billing.stripe_gateway.phases import ItemChange
+from billing.stripe_gateway.subscriptions import Payment, Proration, TrialEnd
 from billing.stripe_gateway.transport import Json
 
 
@@ -131,7 +132,8 @@ class Gateway(Protocol):
         price_id: str,
         idempotency_key: str,
         interval: Literal["day", "week", "month", "year"] = "month",
-        metered_price_ids: Sequence[str] = (),
+        item_id: str | None = None,
+        further_items: Sequence[ItemChange] = (),
     ) -> Json: ...
 
     def release_schedule(self, *, schedule_id: str, idempotency_key: str) -> Json: ...

@@ -1,10 +1,13 @@
 """Subscriptions, previews of their changes, and schedules."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from hashlib import sha256
+from typing import Any, Literal
 
 from billing.stripe_gateway.customers import keyed
 from billing.stripe_gateway.errors import StripeRefused
+from billing.stripe_gateway.phases import ItemChange, two_phases
 from billing.stripe_gateway.transport import Json, Transport
 
 Proration = Literal["always_invoice", "create_prorations", "none"]
@@ -13,15 +16,6 @@ Payment = Literal[
     "allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"
 ]
 _OVER = ("released", "canceled", "completed")
-
-
-class ItemChange(TypedDict, total=False):
-    """A further item of a change, such as the metered price of a plan's overage."""
-
-    id: str
-    price: str
-    quantity: int
-    deleted: bool
 
 
 class Subscriptions:
@@ -200,12 +194,15 @@ class Subscriptions:
         price_id: str,
         idempotency_key: str,
         interval: Literal["day", "week", "month", "year"] = "month",
-        metered_price_ids: Sequence[str] = (),
+        item_id: str | None = None,
+        further_items: Sequence[ItemChange] = (),
     ) -> Json:
         """Change to `price_id` when the current period of this (fetched) subscription ends.
 
-        Its metered prices become `metered_price_ids`. Resumable: a schedule that is
-        already there is rewritten. Returns the schedule.
+        It is the price of `item_id` (of the first that is not metered, where that is
+        left out) that changes, and `further_items` that come or go with it, as in
+        `change_subscription`; all else goes on as it is (`phases`). Resumable: a
+        schedule that is already there is rewritten. Returns the schedule.
         """
         with self._transport.session():
             attached = subscription.get("schedule")
@@ -215,12 +212,20 @@ class Subscriptions:
                 schedule = self.create_schedule(
                     subscription_id=subscription["id"], idempotency_key=f"{idempotency_key}:create"
                 )
-            params: Any = _two_phases(schedule, subscription, price_id, interval, metered_price_ids)
+            params: Any = two_phases(
+                schedule=schedule,
+                subscription=subscription,
+                price_id=price_id,
+                interval=interval,
+                item_id=item_id,
+                further_items=further_items,
+            )
+            # Writing phases twice is writing them once. What they repeat may have changed
+            # since a lost answer, and a key does not go with other parameters.
+            key = f"{idempotency_key}:phases:{_digest(params)}"
             return self._call(
                 "subscription_schedules.update",
-                lambda c: c.v1.subscription_schedules.update(
-                    schedule["id"], params, keyed(f"{idempotency_key}:phases")
-                ),
+                lambda c: c.v1.subscription_schedules.update(schedule["id"], params, keyed(key)),
             )
 
     def release_schedule(self, *, schedule_id: str, idempotency_key: str) -> Json:
@@ -238,6 +243,10 @@ class Subscriptions:
                 if found["status"] not in _OVER:
                     raise
                 return found
+
+
+def _digest(params: Json) -> str:
+    return sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _trial(days: int, end: int | None, on_missing: TrialEnd) -> Json:
@@ -267,43 +276,3 @@ def _change(
     if end_trial:
         change["trial_end"] = "now"
     return change
-
-
-def is_metered(item: Json) -> bool:
-    """Tell whether use is billed by an item, rather than a quantity."""
-    return bool((item["price"].get("recurring") or {}).get("usage_type") == "metered")
-
-
-def _two_phases(
-    schedule: Json,
-    subscription: Json,
-    price_id: str,
-    interval: str,
-    metered_price_ids: Sequence[str],
-) -> Json:
-    # The plan's item first: by its place a phase's plan is known again.
-    current, *others = sorted(subscription["items"]["data"], key=is_metered)
-    start = (schedule["current_phase"] or schedule["phases"][0])["start_date"]
-    first: Json = {
-        "items": [_phase_item(item) for item in (current, *others)],
-        "start_date": start,
-        "end_date": current["current_period_end"],
-    }
-    if subscription["status"] == "trialing":
-        first["trial_end"] = subscription["trial_end"]
-    changed = {**_phase_item(current), "price": price_id}
-    then = {
-        "items": [
-            changed,
-            *(_phase_item(item) for item in others if not is_metered(item)),
-            *({"price": metered} for metered in metered_price_ids),
-        ],
-        "duration": {"interval": interval, "interval_count": 1},
-        "proration_behavior": "none",
-    }
-    return {"end_behavior": "release", "proration_behavior": "none", "phases": [first, then]}
-
-
-def _phase_item(item: Json) -> Json:
-    found = {"price": item["price"]["id"]}
-    return found | ({"quantity": item["quantity"]} if "quantity" in item else {})

@@ -24,8 +24,37 @@ from billing.stripe_gateway import API_VERSION, Gateway, StripeGateway
 from billing.stripe_gateway.transport import Transport
 
 _KEY = {"idempotency_key": "k"}
-_ITEM = {"id": "si_1", "price": {"id": "price_1"}, "quantity": 1, "current_period_end": 20}
+_ACCOUNT = {"type": "account", "account": "acct_1"}
+_ITEM = {
+    "id": "si_1",
+    "price": {"id": "price_1"},
+    "quantity": 1,
+    "current_period_end": 20,
+    "metadata": {"seat": "a"},
+    "discounts": ["di_1", {"id": "di_2"}],
+    "tax_rates": [{"id": "txr_1"}],
+    "billing_thresholds": {"usage_gte": 5},
+}
 _FETCHED = {
+    "application_fee_percent": 2.5,
+    "automatic_tax": {"enabled": True, "disabled_reason": None, "liability": _ACCOUNT},
+    "billing_thresholds": {"amount_gte": 5000, "reset_billing_cycle_anchor": False},
+    "collection_method": "send_invoice",
+    "days_until_due": 30,
+    "default_payment_method": "pm_1",
+    "default_tax_rates": [{"id": "txr_2"}],
+    "description": "as agreed",
+    "discounts": ["di_3"],
+    "invoice_settings": {
+        "account_tax_ids": ["txi_1"],
+        "custom_fields": [{"name": "PO", "value": "7"}],
+        "description": "thanks",
+        "footer": "bye",
+        "issuer": _ACCOUNT,
+    },
+    "metadata": {"org_id": "org_1"},
+    "on_behalf_of": "acct_1",
+    "transfer_data": {"destination": "acct_1", "amount_percent": 10.0},
     "id": "sub_1",
     "status": "trialing",
     "trial_end": 20,
@@ -114,7 +143,8 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
         {
             "subscription": _FETCHED,
             "price_id": "price_2",
-            "metered_price_ids": ["price_3"],
+            "item_id": "si_2",
+            "further_items": [{"id": "si_1", "deleted": True}, {"price": "price_3"}],
             **_KEY,
         },
     ),

@@ -106,6 +106,8 @@ def _scalar(value: Any, members: list[Any], path: str) -> Iterator[str]:
         right = bool in wanted
     elif isinstance(value, int):
         right = int in wanted or float in wanted
+    elif isinstance(value, float):
+        right = float in wanted
     else:
         right = str in wanted or any(isinstance(m, ForwardRef) for m in wanted)
     if not right:

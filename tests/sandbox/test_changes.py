@@ -41,13 +41,13 @@ def test_an_upgrade_charges_the_rest_of_the_period(
 def test_the_example_of_the_contract_to_the_cent() -> None:
     from fractions import Fraction
 
-    from billing.sandbox.pricing import credit, debit
+    from billing.sandbox.pricing import credit, debit, full
 
     old = {"billing_scheme": "per_unit", "unit_amount": 1001, "unit_amount_decimal": "1001"}
     new = {"billing_scheme": "per_unit", "unit_amount": 3003, "unit_amount_decimal": "3003"}
 
-    assert credit(old, 1, Fraction(2, 3)) == -668
-    assert debit(new, 1, Fraction(2, 3)) == 2002
+    assert credit(full(old, 1), Fraction(2, 3)) == -668
+    assert debit(full(new, 1), Fraction(2, 3)) == 2002
 
 
 def test_create_prorations_wait_for_the_renewal(

@@ -100,9 +100,9 @@ def test_a_key_answers_once_and_refuses_other_parameters(client: stripe.StripeCl
         ),
         ({"source": "tok_visa"}, "sandbox_unsupported", "source"),
         (
-            {"invoice_settings": {"footer": "x"}},
+            {"invoice_settings": {"rendering_options": {"template": "x"}}},
             "sandbox_unsupported",
-            "invoice_settings[footer]",
+            "invoice_settings[rendering_options]",
         ),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from billing.sandbox.shapes import _BLANKS
 from billing.stripe_gateway import CardDeclined, StripeGateway
 from tests.sandbox.cast import Subscriber
+from tests.sandbox.dashboard import Dashboard
 from tests.sandbox.server import DAY, Control
 from tests.sandbox.shapes import faults_of
 
@@ -54,6 +55,7 @@ def everything(sandbox: Control, gateway: StripeGateway) -> list[dict[str, Any]]
     gateway.void_invoice(invoice_id=incomplete["latest_invoice"]["id"], idempotency_key="v")
     found += _billed_beside(gateway, pending)
     found.append(gateway.retrieve_account())
+    _on_terms(sandbox, gateway)
     _sessions(sandbox, gateway, subscriber)
     sandbox.settings(auto_card=False)
     paused = Subscriber(gateway)
@@ -84,6 +86,36 @@ def _billed_beside(gateway: StripeGateway, subscriber: Subscriber) -> list[dict[
     invoice = gateway.finalize_invoice(invoice_id=draft["id"], idempotency_key="fin")
     assert (item["amount"], invoice["total"]) == (617, 617)
     return [item, invoice]
+
+
+def _on_terms(sandbox: Control, gateway: StripeGateway) -> None:
+    staff, subscriber = Dashboard(gateway), Subscriber(gateway)
+    made = subscriber.subscribe_now("pro")
+    code = staff.promotion_code(staff.coupon(percent_off=10, duration="forever"))
+    staff.edit(
+        made["id"],
+        discounts=[{"promotion_code": code["id"]}, {"coupon": staff.coupon(amount_off=50)}],
+        default_tax_rates=[staff.tax_rate(19)],
+        invoice_settings={"footer": "bye"},
+        billing_thresholds={"amount_gte": 500000},
+        transfer_data={"destination": "acct_1"},
+        collection_method="send_invoice",
+        days_until_due=30,
+        pause_collection={"behavior": "void", "resumes_at": sandbox.now() + 40 * DAY},
+        items=[
+            {
+                "id": made["items"]["data"][0]["id"],
+                "discounts": [{"coupon": staff.coupon(percent_off=1)}],
+                "tax_rates": [staff.tax_rate(7, inclusive=True)],
+            }
+        ],
+    )
+    gateway.schedule_change(
+        subscription=gateway.retrieve_subscription(subscription_id=made["id"]),
+        price_id=subscriber.price("starter"),
+        idempotency_key="t",
+    )
+    sandbox.advance(days=65)
 
 
 def _sessions(sandbox: Control, gateway: StripeGateway, subscriber: Subscriber) -> None:
