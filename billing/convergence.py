@@ -191,6 +191,26 @@ def plan_item(subscription: Json) -> Json:
     raise UnknownPrice(str(subscription["id"]))
 
 
+def is_collection_given_up(subscription: Json) -> bool:
+    """Tell whether staff at Stripe paused collection so that what is billed is never paid.
+
+    Under `keep_as_draft` it is collected later, when they take the pause back.
+    """
+    pause = subscription.get("pause_collection") or {}
+    return pause.get("behavior") in ("void", "mark_uncollectible")
+
+
+def status_of(subscription: Json) -> str:
+    """Return the status that access, and every rule here, goes by.
+
+    It is Stripe's, but for an active one that nobody collects: it is past due, from
+    when that was first seen. Nothing is to be collected in a trial: it goes on.
+    """
+    if subscription["status"] == Status.ACTIVE and is_collection_given_up(subscription):
+        return Status.PAST_DUE
+    return str(subscription["status"])
+
+
 def instant(unix: int) -> datetime:
     """Read Stripe's whole seconds."""
     return datetime.fromtimestamp(unix, UTC)
@@ -211,7 +231,7 @@ def _write(mirror: Subscription, fetched: Fetched) -> None:
     item = plan_item(subscription)
     was = mirror.status
     mirror.stripe_customer_id = str(subscription["customer"])
-    mirror.status = subscription["status"]
+    mirror.status = status_of(subscription)
     try:
         mirror.plan_code = plan_code_of(item["price"])
     except UnknownPrice:

@@ -51,6 +51,8 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
         date = upgrades.proration_date(item, asked)
         trialing = subscription["status"] == Status.TRIALING
         current = sight.plan_of(subscription)
+        if wanted.is_dearer_than(current):
+            sight.refuse_uncollected(subscription)
         if current.code == wanted.code:
             amount, lines = 0, []
             currency = wanted.currency

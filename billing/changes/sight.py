@@ -41,6 +41,12 @@ def running(operation: Operation) -> Json:
     return subscription
 
 
+def refuse_uncollected(subscription: Json) -> None:
+    """Raise PlanChangeConflict where what a change costs would be billed and never collected."""
+    if convergence.is_collection_given_up(subscription):
+        raise PlanChangeConflict("Payments of the subscription are paused; it cannot cost more now")
+
+
 def is_over(subscription: Json | None) -> bool:
     """Tell whether it is gone or in a state it never leaves."""
     return subscription is None or subscription["status"] in Subscription.TERMINAL
