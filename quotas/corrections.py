@@ -6,11 +6,13 @@ webhook touches either: `grant` writes `included` and nothing else.
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
 
 from config.contract.errors import ApiError, NotFound, ValidationFailed
 from quotas import counters, rules, snapshots
+from quotas.errors import OutsideWindow
 from quotas.models import Adjustment, Entitlement, Forgiveness, UsageCounter
 
 
@@ -31,15 +33,18 @@ def adjust(
     now: datetime,
     expires_at: datetime | None = None,
 ) -> UsageCounter:
-    """Grant units in the current period (or take some away, negative), until `expires_at`.
+    """Grant units in the period that contains `now` (or take some away), until `expires_at`.
 
     Returns the counter as it left it. Raises ValidationFailed, NotFound where
-    nothing was ever granted.
+    nothing was ever granted, PeriodClosed where `now` lies in a period that the
+    organisation has left behind.
     """
     _check(units=units, expires_at=expires_at, now=now)
-    counters.open_periods(org_id=org_id, wanted=[(metric, now)], now=now)
+    refused = counters.open_periods(org_id=org_id, wanted=[(metric, now)], now=now)
+    if any(isinstance(refusal, OutsideWindow) for refusal in refused.values()):
+        raise PeriodClosed
     with transaction.atomic():
-        entitlement, counter = _locked_current(org_id, metric, now)
+        entitlement, counter, now = _locked_current(org_id, metric, now)
         Adjustment.objects.create(
             org_id=org_id,
             metric=metric,
@@ -82,11 +87,15 @@ def preview_adjust(
         org_id=org_id, metric=metric, period_start__lte=now, period_end__gt=now
     ).first()
     if counter is not None:
+        if is_closed(counter, now=now):
+            raise PeriodClosed
         key, used, included = counter.period_key, counter.used, counter.included
         adjusted = counter.adjusted
     else:
         period = rules.period_of(entitlement, now, known_at=now)
-        limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
+        limit = rules.limit_for(
+            entitlement, metric, period_start=period.start, period_end=period.end, at=now
+        )
         key, used, included, adjusted = period.key, 0, limit.included, 0
     # More may have been taken away than was there: the sum counts, not the limit.
     return WouldAdjust(key, used, max(0, included + adjusted), max(0, included + adjusted + units))
@@ -100,14 +109,24 @@ def _check(*, units: int, expires_at: datetime | None, now: datetime) -> None:
 
 
 def forgive(
-    *, org_id: str, metric: str, reason: str, who: str, now: datetime
+    *,
+    org_id: str,
+    metric: str,
+    reason: str,
+    who: str,
+    now: datetime,
+    act_id: UUID | None = None,
 ) -> Forgiveness | None:
     """Take all units used in the current period off the books; None where none were.
 
-    The events counted so far are settled: they can no longer be voided.
+    The events counted so far are settled: they can no longer be voided. With an
+    `act_id` it is done once, however often it is asked for: None from then on.
+    Raises NotFound, and PeriodClosed as `adjust` does.
     """
     with transaction.atomic():
-        _, counter = _locked_current(org_id, metric, now)
+        _, counter, now = _locked_current(org_id, metric, now)
+        if act_id is not None and _is_forgiven(counter, act_id):
+            return None
         if not counter.used:
             return None
         row = Forgiveness.objects.create(
@@ -118,6 +137,7 @@ def forgive(
             reason=reason,
             made_by=who,
             made_at=now,
+            act_id=act_id,
         )
         counter.forgiven = counter.counted
         counter.version += 1
@@ -136,8 +156,21 @@ def is_closed(counter: UsageCounter, *, now: datetime) -> bool:
     )
 
 
-def _locked_current(org_id: str, metric: str, now: datetime) -> tuple[Entitlement, UsageCounter]:
-    entitlement = Entitlement.objects.select_for_update().filter(org_id=org_id).first()
+def _is_forgiven(counter: UsageCounter, act_id: UUID) -> bool:
+    return Forgiveness.objects.filter(
+        act_id=act_id, org_id=counter.org_id, metric=counter.metric
+    ).exists()
+
+
+def _locked_current(
+    org_id: str, metric: str, now: datetime
+) -> tuple[Entitlement, UsageCounter, datetime]:
+    """Lock and return what is corrected, and the organisation's instant.
+
+    Whether the period is closed is asked as of the latest instant known: one that was
+    closed, and sealed, stays as it is whatever `now` the caller comes with.
+    """
+    entitlement = counters.lock(org_id)
     counter = (
         UsageCounter.objects.select_for_update()
         .filter(org_id=org_id, metric=metric, period_start__lte=now, period_end__gt=now)
@@ -145,7 +178,10 @@ def _locked_current(org_id: str, metric: str, now: datetime) -> tuple[Entitlemen
     )
     if entitlement is None or counter is None:
         raise NotFound
-    return entitlement, counter
+    now = counters.instant_of(entitlement, now=now)
+    if is_closed(counter, now=now):
+        raise PeriodClosed
+    return entitlement, counter, now
 
 
 def _publish(counter: UsageCounter) -> None:

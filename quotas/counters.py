@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 
 from config.contract.errors import ApiError
 from quotas import rules, snapshots, thresholds
 from quotas.adjustments import adjusted_units, carry_over
 from quotas.errors import OutsideWindow, PaymentRequired
 from quotas.models import Entitlement, UsageCounter
-from quotas.periods import TICK, Period, period_in, predecessor
+from quotas.periods import TICK, Period, predecessor
 
 
 def open_periods(
@@ -29,31 +29,61 @@ def open_periods(
     each with its refusal: PaymentRequired where nothing was ever granted,
     OutsideWindow where the period takes no events.
     """
+    refused: dict[tuple[str, datetime], ApiError] = {}
     with transaction.atomic():
-        entitlement = _lock(org_id)
+        entitlement = lock(org_id)
         if entitlement is None:
             return {pair: PaymentRequired() for pair in wanted}
-        cuts = rules.cuts_of(entitlement, now)
-        first = rules.counted_from(entitlement, known_at=now)
-        refused: dict[tuple[str, datetime], ApiError] = {}
+        at_least = instant_of(entitlement, now=now)
         for metric, at in sorted(wanted):
-            if at < first:
-                # Asked first: a period ages back may begin before the year 1.
-                refused[(metric, at)] = OutsideWindow()
-                continue
-            period = period_in(cuts, at)
-            limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
-            takes_late = now < period.end + rules.late_grace(limit.overage)
-            if period.start <= now and takes_late:
-                insert_counter(entitlement, metric, period, now=now)
-            else:
-                refused[(metric, at)] = OutsideWindow()
+            refusal = _open(entitlement, metric, at, now=at_least)
+            if refusal is not None:
+                refused[(metric, at)] = refusal
     publish_open(org_id, now=now)
     return refused
 
 
-def _lock(org_id: str) -> Entitlement | None:
+def _open(entitlement: Entitlement, metric: str, at: datetime, *, now: datetime) -> ApiError | None:
+    """Insert the counter of the period around `at`, or return why nothing is counted there."""
+    if at < rules.counted_from(entitlement, known_at=now):
+        # Asked first: a period ages back may begin before the year 1.
+        return OutsideWindow()
+    period = rules.period_of(entitlement, at, known_at=now)
+    if now < period.start or not _takes_late(entitlement, metric, period, now=now):
+        return OutsideWindow()
+    if now >= period.end and not (
+        rules.has_access(entitlement, now)
+        and rules.is_sold_in(entitlement, metric, period_end=period.end, at=now)
+    ):
+        # An ended period is never opened with what was sold only later.
+        return PaymentRequired()
+    insert_counter(entitlement, metric, period, now=now)
+    return None
+
+
+def _takes_late(entitlement: Entitlement, metric: str, period: Period, *, now: datetime) -> bool:
+    limit = rules.limit_for(
+        entitlement, metric, period_start=period.start, period_end=period.end, at=now
+    )
+    return now < period.end + rules.late_grace(limit.overage)
+
+
+def lock(org_id: str) -> Entitlement | None:
+    """Lock and return an organisation's entitlement; None where nothing was ever granted."""
     return Entitlement.objects.select_for_update().filter(org_id=org_id).first()
+
+
+def instant_of(entitlement: Entitlement, *, now: datetime) -> datetime:
+    """Return `now`, or the latest instant the organisation is known to have reached.
+
+    The clocks of two nodes differ. What one of them has opened, cut or closed at its
+    instant must not be decided again by the other as of an earlier one: periods would
+    overlap, and closed ones take changes. The entitlement is locked.
+    """
+    latest = UsageCounter.objects.filter(org_id=entitlement.org_id).aggregate(at=Max("updated_at"))[
+        "at"
+    ]
+    return max(now, entitlement.updated_at, latest or now)
 
 
 def insert_counter(entitlement: Entitlement, metric: str, period: Period, *, now: datetime) -> None:
@@ -64,6 +94,7 @@ def insert_counter(entitlement: Entitlement, metric: str, period: Period, *, now
     # The entitlement's lock makes this look-up safe; the constraints stand behind it.
     if held.exists():
         return
+    _end_what_runs_into(entitlement, metric, period, now=now)
     short = predecessor(rules.cuts_of(entitlement, now), period)
     before = _locked(entitlement.org_id, metric, short) if short else None
     counter = new_counter(entitlement, metric, period, now=now)
@@ -71,6 +102,25 @@ def insert_counter(entitlement: Entitlement, metric: str, period: Period, *, now
     if before is not None and carry_over(before, counter, now=now):
         derive_one(entitlement, before, now=now)
         thresholds.tell_nobody(before)
+        derive_one(entitlement, counter, now=now)
+
+
+def _end_what_runs_into(
+    entitlement: Entitlement, metric: str, period: Period, *, now: datetime
+) -> None:
+    """End the counter that a scheduled restart cut short, where nobody has derived it since.
+
+    Nothing was counted in it past the restart: its `valid_until` ended there.
+    """
+    overlapping = UsageCounter.objects.select_for_update().filter(
+        org_id=entitlement.org_id,
+        metric=metric,
+        closed_at=None,
+        period_start__lt=period.start,
+        period_end__gt=period.start,
+    )
+    for counter in overlapping:
+        counter.period_end = period.start
         derive_one(entitlement, counter, now=now)
 
 
@@ -94,11 +144,15 @@ def terms(
     entitlement: Entitlement, metric: str, period: Period, *, now: datetime
 ) -> dict[str, Any]:
     """Return what a period's counter takes from the entitlement as it opens."""
-    limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
+    limit = rules.limit_for(
+        entitlement, metric, period_start=period.start, period_end=period.end, at=now
+    )
+    last_access = rules.last_access(entitlement, now)
     return {
         "included": limit.included,
         "overage": limit.overage,
         "access": rules.has_access(entitlement, now),
+        "sold": last_access is not None and last_access >= period.start,
         "valid_until": rules.valid_until(
             entitlement, period_end=period.end, overage=limit.overage, at=now
         ),
@@ -114,19 +168,34 @@ def _locked(org_id: str, metric: str, period: Period) -> UsageCounter | None:
 
 
 def open_live(entitlement: Entitlement, *, now: datetime) -> None:
-    """Insert what is missing of the running period, and of the one before while it takes events.
+    """Insert what is missing of every period that had access and takes events at `now`.
 
-    The entitlement is locked, and says what they were counted under.
+    The entitlement is locked, and says what they were counted under. What is not there
+    after this was not sold.
     """
-    cuts = rules.cuts_of(entitlement, now)
-    periods = [running := period_in(cuts, now)]
-    if running.start > rules.counted_from(entitlement, known_at=now):
-        periods.insert(0, period_in(cuts, running.start - TICK))
-    for metric in rules.metrics_of(entitlement):
-        for period in periods:
-            limit = rules.limit_for(entitlement, metric, period_start=period.start, at=now)
-            if now < period.end + rules.late_grace(limit.overage):
-                insert_counter(entitlement, metric, period, now=now)
+    last_access = rules.last_access(entitlement, now)
+    if last_access is None:
+        return
+    first = rules.counted_from(entitlement, known_at=now)
+    period = rules.period_of(entitlement, max(first, last_access), known_at=now)
+    while True:
+        live = [
+            metric
+            for metric in rules.metrics_of(entitlement)
+            if _is_live(entitlement, metric, period, now=now)
+        ]
+        for metric in live:
+            insert_counter(entitlement, metric, period, now=now)
+        if not live or period.start <= first:
+            return
+        period = rules.period_of(entitlement, period.start - TICK, known_at=now)
+
+
+def _is_live(entitlement: Entitlement, metric: str, period: Period, *, now: datetime) -> bool:
+    if now < period.end:
+        return True
+    sold = rules.is_sold_in(entitlement, metric, period_end=period.end, at=now)
+    return sold and _takes_late(entitlement, metric, period, now=now)
 
 
 def used_until(org_id: str, *, now: datetime) -> datetime | None:
@@ -159,10 +228,10 @@ def refresh(*, org_id: str, now: datetime) -> None:
     change that is due.
     """
     with transaction.atomic():
-        entitlement = _lock(org_id)
+        entitlement = lock(org_id)
         if entitlement is None:
             return
-        derive(entitlement, now=now)
+        derive(entitlement, now=instant_of(entitlement, now=now))
     publish_open(org_id, now=now)
 
 
@@ -181,11 +250,16 @@ def derive_one(entitlement: Entitlement, counter: UsageCounter, *, now: datetime
     if now < counter.period_end:
         # An ended period keeps the limit it was counted under.
         limit = rules.limit_for(
-            entitlement, counter.metric, period_start=counter.period_start, at=now
+            entitlement,
+            counter.metric,
+            period_start=counter.period_start,
+            period_end=counter.period_end,
+            at=now,
         )
         counter.included, counter.overage = limit.included, limit.overage
+        counter.sold = counter.sold or rules.has_access(entitlement, now)
     counter.adjusted, expires_at = adjusted_units(counter, now=now)
-    counter.access = rules.has_access(entitlement, now)
+    counter.access = counter.sold and rules.has_access(entitlement, now)
     until = rules.valid_until(
         entitlement, period_end=counter.period_end, overage=counter.overage, at=now
     )
@@ -200,6 +274,7 @@ def derive_one(entitlement: Entitlement, counter: UsageCounter, *, now: datetime
             "overage",
             "adjusted",
             "access",
+            "sold",
             "valid_until",
             "version",
             "updated_at",

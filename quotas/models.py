@@ -164,6 +164,12 @@ class UsageCounter(models.Model):
     adjusted = models.BigIntegerField(default=0)
     overage = models.CharField(max_length=5, choices=Overage)
     access = models.BooleanField()
+    sold = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="There was access while the period ran. Where there was none, nothing"
+        " of it is ever counted, whatever is sold later.",
+    )
     valid_until = models.DateTimeField()
     next_threshold_at = models.BigIntegerField(null=True, blank=True, editable=False)
     version = models.BigIntegerField(default=1)
@@ -277,9 +283,16 @@ class Adjustment(_CounterRow):
 class Forgiveness(_CounterRow):
     """Units that a forced reset took off the books. The events stay."""
 
+    act_id = models.UUIDField(
+        null=True, blank=True, help_text="The reset: what it forgave is not forgiven again by it."
+    )
+
     class Meta:
         verbose_name_plural = "forgivenesses"
         constraints = [
+            models.UniqueConstraint(
+                fields=["act_id", "org_id", "metric"], name="forgiveness_once_per_act"
+            ),
             models.CheckConstraint(condition=Q(units__gt=0), name="forgiveness_has_units"),
         ]
         indexes = [

@@ -188,8 +188,10 @@ class _Work:
         org_id = one.entitlement.org_id
         try:
             with transaction.atomic():
+                now = counters.instant_of(one.entitlement, now=self.now)
+                period = rules.period_of(one.entitlement, now, known_at=now)
                 for metric in one.missing:
-                    counters.insert_counter(one.entitlement, metric, one.period, now=self.now)
+                    counters.insert_counter(one.entitlement, metric, period, now=now)
         except BROKEN as error:
             self._park(org_id, error)
             return

@@ -68,8 +68,9 @@ def _use(
     period: Period,
     now: datetime,
 ) -> MetricUse:
-    start = counter.period_start if counter else period.start
-    limit = rules.limit_for(entitlement, metric, period_start=start, at=now)
+    limit = rules.limit_for(
+        entitlement, metric, period_start=period.start, period_end=period.end, at=now
+    )
     included = max(0, limit.included + (counter.adjusted if counter else 0))
     used = counter.used if counter else 0
     return MetricUse(

@@ -7,6 +7,7 @@ counter that already took usage is left alone unless it is named and forced.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.db.models import QuerySet
 
@@ -49,15 +50,23 @@ def scope_of(asked: ResetAsked) -> int:
     return _entitlements(asked.org_ids).count()
 
 
-def reset(*, asked: ResetAsked, who: str, now: datetime) -> int:
-    """Open what is missing, forgive what is forced; returns how many counters were touched."""
+def reset(*, asked: ResetAsked, who: str, now: datetime, act_id: UUID | None = None) -> int:
+    """Open what is missing, forgive what is forced; returns how many counters were touched.
+
+    With an `act_id` each counter is forgiven once, however often this is called with it.
+    """
     forced = _used(asked, now=now) if asked.force else []
     opened = open_current(org_ids=asked.org_ids, metric=asked.metric, now=now)
     touched = max(opened, default=0)
     for one in forced:
         touched += bool(
             corrections.forgive(
-                org_id=one.org_id, metric=one.metric, reason=asked.reason, who=who, now=now
+                org_id=one.org_id,
+                metric=one.metric,
+                reason=asked.reason,
+                who=who,
+                now=now,
+                act_id=act_id,
             )
         )
     if asked.org_ids:

@@ -90,9 +90,13 @@ def close_ended(*, org_id: str, now: datetime) -> None:
     """Close what is over of one organisation, waiting for whoever is counting in it.
 
     After this nothing more is counted in a period that was over at `now`, however
-    long ago a request began that still tries to.
+    long ago a request began that still tries to. What may still be opened of a period
+    is opened first: its metrics close one by one, and none is missing among them.
     """
     with transaction.atomic():
+        entitlement = counters.lock(org_id)
+        if entitlement is not None:
+            counters.open_live(entitlement, now=counters.instant_of(entitlement, now=now))
         ended = [
             counter
             for counter in UsageCounter.objects.select_for_update()

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from quotas.models import Entitlement, Overage, Status
-from quotas.periods import Cut, Period, period_in, recut
+from quotas.periods import TICK, Cut, Period, period_in, recut
 
 FAR = timedelta(days=36_500)
 
@@ -96,28 +96,49 @@ def counted_from(entitlement: Entitlement, *, known_at: datetime) -> datetime:
 
 
 def limit_for(
-    entitlement: Entitlement, metric: str, *, period_start: datetime, at: datetime
+    entitlement: Entitlement,
+    metric: str,
+    *,
+    period_start: datetime,
+    period_end: datetime,
+    at: datetime,
 ) -> Allowance:
-    """Return the allowance that a period starting at `period_start` has at `at`.
+    """Return the allowance that the period `[period_start, period_end)` has at `at`.
 
-    A higher limit applies at once; a lower one only to periods that begin at or
-    after its instant.
+    A higher limit applies at once to the running period, a lower one only to periods
+    that begin at or after its instant. None applies to a period that ended before it.
     """
-    steps = [(entitlement.allowances_since, allowance(entitlement.allowances, metric))]
-    if entitlement.scheduled_at and at >= entitlement.scheduled_at:
-        steps.append(
-            (entitlement.scheduled_at, allowance(entitlement.scheduled_allowances, metric))
-        )
-    # What held before is known only where something did.
-    held = (
-        allowance(entitlement.prior_allowances, metric)
-        if entitlement.prior_allowances
-        else steps[0][1]
+    limit = allowance(entitlement.prior_allowances, metric)
+    for since, snapshot in _sets_in_force(entitlement, at):
+        following = allowance(snapshot, metric)
+        if since < period_end and (period_start >= since or following.at_least(limit)):
+            limit = following
+    return limit
+
+
+def is_sold_in(
+    entitlement: Entitlement, metric: str, *, period_end: datetime, at: datetime
+) -> bool:
+    """Tell whether allowances that are in force at `at` sold `metric` in a period that is over.
+
+    They did where they name it and began before the period ended. Allowances that held
+    earlier are not asked: what they sold was opened before they were replaced
+    (quotas.services).
+    """
+    return any(
+        metric in snapshot and since < period_end
+        for since, snapshot in _sets_in_force(entitlement, at)
     )
-    for since, limit in steps:
-        if period_start >= since or limit.at_least(held):
-            held = limit
-    return held
+
+
+def _sets_in_force(
+    entitlement: Entitlement, at: datetime
+) -> list[tuple[datetime, Mapping[str, Any]]]:
+    """Return the allowances that began by `at`, oldest first, each with its beginning."""
+    sets = [(entitlement.allowances_since, entitlement.allowances)]
+    if entitlement.scheduled_at and at >= entitlement.scheduled_at:
+        sets.append((entitlement.scheduled_at, entitlement.scheduled_allowances or {}))
+    return sets
 
 
 def has_access(entitlement: Entitlement, at: datetime) -> bool:
@@ -146,6 +167,17 @@ def is_valid(
     """Tell whether a subscription that says this is valid at `at`."""
     ends = validity_ends(status, trial_ends_at, past_due_since, ends_at)
     return status == Status.ACTIVE if ends is None else at < ends
+
+
+def last_access(entitlement: Entitlement, at: datetime) -> datetime | None:
+    """Return the last instant up to `at` that had access.
+
+    `at` itself where it has; None where the present status gives none at any time.
+    """
+    if has_access(entitlement, at):
+        return at
+    ends = access_ends(entitlement)
+    return None if ends is None else ends - TICK
 
 
 def next_change(entitlement: Entitlement, at: datetime) -> datetime:

@@ -49,8 +49,9 @@ def grant(
     restarted, the open counters end there and the next period opens with its quota
     (quotas.periods.recut). Every open counter's version grows, so that the copy
     follows. Saying the same again changes nothing. The current
-    counters are opened. Must run inside the caller's transaction; the copy is
-    published after its commit.
+    counters are opened. Where the organisation is known to have reached a later instant
+    than `now`, by another node's clock, that one is meant. Must run inside the caller's
+    transaction; the copy is published after its commit.
     """
     told = {
         "plan_code": plan_code,
@@ -75,9 +76,9 @@ def grant(
 
 def _tell(org_id: str, told: dict[str, Any], *, because: str, now: datetime) -> bool:
     """Write down what was told and open the counters; returns whether anything was new."""
-    changed = True
-    entitlement = Entitlement.objects.select_for_update().filter(org_id=org_id).first()
+    entitlement = counters.lock(org_id)
     if entitlement is None:
+        changed = True
         entitlement = Entitlement(
             org_id=org_id,
             allowances_since=now,
@@ -88,11 +89,12 @@ def _tell(org_id: str, told: dict[str, Any], *, because: str, now: datetime) -> 
             **told,
         )
         entitlement.save(force_insert=True)
-    elif any(getattr(entitlement, name) != value for name, value in told.items()):
-        _change(entitlement, told, because=because, now=now)
-        counters.derive(entitlement, now=now)
     else:
-        changed = False
+        now = counters.instant_of(entitlement, now=now)
+        changed = any(getattr(entitlement, name) != value for name, value in told.items())
+        if changed:
+            _change(entitlement, told, because=because, now=now)
+            counters.derive(entitlement, now=now)
     held = set(counters.current(org_id, now=now).values_list("metric", flat=True))
     missing = [metric for metric in rules.metrics_of(entitlement) if metric not in held]
     period = rules.period_of(entitlement, now, known_at=now)
@@ -103,20 +105,23 @@ def _tell(org_id: str, told: dict[str, Any], *, because: str, now: datetime) -> 
 
 def _change(entitlement: Entitlement, told: dict[str, Any], *, because: str, now: datetime) -> None:
     had_access = rules.has_access(entitlement, now)
-    if had_access:
-        # What can still be counted under the old terms has its counters before they change.
-        counters.open_live(entitlement, now=now)
+    # What can still be counted under the old terms has its counters before they change.
+    counters.open_live(entitlement, now=now)
     in_force = _in_force(entitlement, now)
     cuts, began_at = _cuts(entitlement, told, now=now)
-    if entitlement.allowances != told["allowances"]:
-        # Who comes back after losing access starts afresh; nothing is held over.
-        entitlement.prior_allowances = in_force if had_access else {}
-        entitlement.allowances_since = min(now, began_at)
+    allowances_change = entitlement.allowances != told["allowances"]
     if entitlement.status != told["status"]:
         entitlement.status_since = now
         entitlement.status_because = because
     for name, value in told.items():
         setattr(entitlement, name, value)
+    if allowances_change or (not had_access and rules.has_access(entitlement, now)):
+        # Whoever comes back starts anew, even on the same plan: nothing was sold meanwhile.
+        # Held over is then only overage, which would go uncharged under a limit that blocks.
+        entitlement.prior_allowances = (
+            in_force if had_access else _overage_begun(entitlement.org_id, now)
+        )
+        entitlement.allowances_since = min(now, began_at)
     entitlement.cuts = rules.cuts_as_json(cuts)
     entitlement.version += 1
     entitlement.updated_at = now
@@ -152,8 +157,21 @@ def _in_force(entitlement: Entitlement, now: datetime) -> dict[str, Any]:
     period = rules.period_of(entitlement, now, known_at=now)
     return _snapshot(
         {
-            metric: rules.limit_for(entitlement, metric, period_start=period.start, at=now)
+            metric: rules.limit_for(
+                entitlement, metric, period_start=period.start, period_end=period.end, at=now
+            )
             for metric in rules.metrics_of(entitlement)
+        }
+    )
+
+
+def _overage_begun(org_id: str, now: datetime) -> dict[str, Any]:
+    """Return the allowances of the running counters that have gone past them."""
+    return _snapshot(
+        {
+            counter.metric: rules.Allowance(counter.included, counter.overage)
+            for counter in counters.current(org_id, now=now)
+            if counter.overage == Overage.ALLOW and counter.used > counter.limit
         }
     )
 

@@ -25,7 +25,9 @@ def derived(
 ) -> dict[str, Any]:
     """Return what a running counter's columns follow to be from its entitlement at `at`."""
     period = _period(counter, entitlement, at)
-    limit = rules.limit_for(entitlement, counter.metric, period_start=counter.period_start, at=at)
+    limit = rules.limit_for(
+        entitlement, counter.metric, period_start=period.start, period_end=period.end, at=at
+    )
     until = rules.valid_until(entitlement, period_end=period.end, overage=limit.overage, at=at)
     expiries = [one.expires_at for one in in_force if one.expires_at is not None]
     return {

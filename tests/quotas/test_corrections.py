@@ -10,9 +10,12 @@ from django.contrib.auth.models import Permission
 from django.db import transaction
 from django.test import Client
 
+from billing.statements.services import statement, verify
 from config.contract import clock
 from quotas import corrections
+from quotas.corrections import PeriodClosed
 from quotas.models import Forgiveness, UsageCounter
+from quotas.rollover import close_ended, roll_over
 from quotas.rules import Allowance
 from quotas.services import grant
 from tests.support.cast import Org, data, error, make_org
@@ -161,3 +164,52 @@ def test_a_reset_needs_staff_and_the_permission(org: Org) -> None:
     assert reset(Client()).status_code == 401
     assert reset(eve).status_code == 403
     assert org.post("/api/admin/quotas/reset", {}).status_code == 401
+
+
+def test_a_closed_period_is_corrected_by_nobody_whatever_instant_they_come_with(org: Org) -> None:
+    org.use(10)
+    then = clock.now()
+    clock.set_offset(timedelta(days=45).total_seconds())
+    list(roll_over(now=clock.now()))
+    before = UsageCounter.objects.filter(org_id=org.id).order_by("pk").values()
+    held = list(before)
+
+    for metric in ("api_call", "compute_ms"):
+        with pytest.raises(PeriodClosed):
+            corrections.adjust(org_id=org.id, metric=metric, units=5, reason="r", who="w", now=then)
+    with pytest.raises(PeriodClosed):
+        corrections.forgive(org_id=org.id, metric="api_call", reason="r", who="w", now=then)
+
+    assert list(before.all()) == held
+
+
+def test_a_period_that_was_sealed_takes_no_metric_that_nobody_had_touched(org: Org) -> None:
+    then = clock.now()
+    UsageCounter.objects.filter(org_id=org.id, metric="compute_ms").delete()
+    key = counter(org).period_key
+    clock.set_offset(timedelta(days=45).total_seconds())
+    sealed = statement(org_id=org.id, period_key=key, now=clock.now())
+    assert sealed["digest"]
+
+    with pytest.raises(PeriodClosed):
+        corrections.adjust(
+            org_id=org.id, metric="compute_ms", units=5, reason="r", who="w", now=then
+        )
+
+    assert list(verify(org_id=org.id)) == []
+
+
+def test_a_statement_waits_for_a_metric_that_may_still_be_counted(transactional_db: None) -> None:
+    # Of api_call overage is allowed: late events for 72 hours, and nobody touched it yet.
+    org = make_org(plan="business")
+    then = clock.now()
+    UsageCounter.objects.filter(org_id=org.id, metric="api_call").delete()
+    key = UsageCounter.objects.get(org_id=org.id).period_key
+    month_end = UsageCounter.objects.get(org_id=org.id).period_end
+    clock.set_offset((month_end - then).total_seconds() + 3600)
+
+    close_ended(org_id=org.id, now=clock.now())
+
+    ended = UsageCounter.objects.get(org_id=org.id, metric="api_call", period_key=key)
+    assert ended.closed_at is None
+    assert data(org.use(1, occurredAt=then.isoformat()))["periodKey"] == key

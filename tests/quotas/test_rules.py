@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from dateutil.relativedelta import relativedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +38,8 @@ def entitlement(**more: Any) -> Entitlement:
 
 
 def limit(one: Entitlement, *, period: datetime, at: datetime) -> Allowance:
-    return rules.limit_for(one, "api_call", period_start=period, at=at)
+    end = period + relativedelta(months=1)
+    return rules.limit_for(one, "api_call", period_start=period, period_end=end, at=at)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,8 @@ def test_taking_overage_away_is_a_cut_and_allowing_it_a_rise() -> None:
 
 
 def test_a_metric_the_plan_does_not_name_has_nothing() -> None:
-    assert rules.limit_for(entitlement(), "x", period_start=MARCH, at=START) == rules.NOTHING
+    nothing = rules.limit_for(entitlement(), "x", period_start=MARCH, period_end=APRIL, at=START)
+    assert nothing == rules.NOTHING
 
 
 def test_a_scheduled_change_takes_over_by_itself() -> None:

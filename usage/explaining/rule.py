@@ -14,6 +14,7 @@ class Rule(Enum):
     TRIAL_OVER = ("trial_over", "PAYMENT_REQUIRED")
     PAST_DUE_TOO_LONG = ("past_due_too_long", "PAYMENT_REQUIRED")
     CANCELLATION_DUE = ("cancellation_due", "PAYMENT_REQUIRED")
+    NOTHING_SOLD = ("nothing_sold", "PAYMENT_REQUIRED")
     STATUS_NOT_VALID = ("status_not_valid", "PAYMENT_REQUIRED")
     SUSPENDED = ("suspended", "ORG_SUSPENDED")
     NOT_KNOWN = ("not_known", None)

@@ -138,7 +138,8 @@ def _of_denied(request: DeniedRequest, now: datetime) -> Explanation:
     if denial.code == "RATE_LIMITED" and figures is not None:
         rule = Rule.SPENT if not figures.remaining else Rule.MORE_THAN_REMAINING
     elif standing is not None:
-        rule = _access_rule(standing)
+        # A valid subscription that was denied all the same: it began after the event's period.
+        rule = Rule.NOTHING_SOLD if standing.has_access else _access_rule(standing)
     else:
         rule = Rule.NOTHING_GRANTED if known else Rule.STATUS_NOT_VALID
     return Explanation(

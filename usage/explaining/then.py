@@ -99,7 +99,9 @@ def figures_at(entitlement: Entitlement, metric: str, at: datetime) -> tuple[Fig
     if counter is None:
         # Nobody has touched the period: it is shown as it would open.
         period = _period(entitlement, at)
-        limit = rules.limit_for(entitlement, metric, period_start=period.start, at=at)
+        limit = rules.limit_for(
+            entitlement, metric, period_start=period.start, period_end=period.end, at=at
+        )
         return Figures(period, limit.included, 0, 0, 0, limit.included, limit.overage), []
     if counter.updated_at <= at < counter.valid_until:
         return _of_counter(counter), []
@@ -131,7 +133,13 @@ def _of_counter(counter: UsageCounter) -> Figures:
 def _rebuilt(
     entitlement: Entitlement, counter: UsageCounter, at: datetime
 ) -> tuple[Figures, list[str]]:
-    limit = rules.limit_for(entitlement, counter.metric, period_start=counter.period_start, at=at)
+    limit = rules.limit_for(
+        entitlement,
+        counter.metric,
+        period_start=counter.period_start,
+        period_end=counter.period_end,
+        at=at,
+    )
     of_counter = Q(org_id=counter.org_id, metric=counter.metric, period_start=counter.period_start)
     adjusted = adjusted_at(of_counter, at)
     forgiven = _sum(Forgiveness.objects.filter(of_counter, made_at__lte=at))
@@ -175,7 +183,9 @@ def figures_decided(
     What was included is worked out where it was not written down.
     """
     limit = (
-        rules.limit_for(entitlement, metric, period_start=period.start, at=at)
+        rules.limit_for(
+            entitlement, metric, period_start=period.start, period_end=period.end, at=at
+        )
         if entitlement is not None
         else None
     )

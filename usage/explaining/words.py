@@ -17,6 +17,7 @@ _WHY_NOT = {
     Rule.TRIAL_OVER: "the trial and its grace were over",
     Rule.PAST_DUE_TOO_LONG: "a payment was overdue for longer than its grace",
     Rule.CANCELLATION_DUE: "a cancellation had taken effect",
+    Rule.NOTHING_SOLD: "it was dated into a period in which nothing of this was sold",
     Rule.SUSPENDED: "the organisation was suspended",
 }
 
