@@ -15,6 +15,7 @@ from billing.notifications.models import (  # noqa: F401 - tables of this app
     Notification,
     NotificationSettings,
 )
+from config.contract.models import StoredAnswer
 from quotas import rules
 from quotas.models import Overage, Status
 
@@ -325,22 +326,16 @@ class Operation(models.Model):
         return f"{self.kind} {self.org_id} ({self.state})"
 
 
-class IdempotencyKey(models.Model):
+class IdempotencyKey(StoredAnswer):
     """The answer once given under a client's Idempotency-Key, scoped by tenant and route.
 
     `response` holds no secret: a replay reads it again, or leaves it out. Who works on
     the request is said by its operation's lease.
     """
 
-    scope = models.CharField(max_length=120)
-    key_hash = models.BinaryField(max_length=32)
-    body_hash = models.BinaryField(max_length=32)
     operation = models.ForeignKey(
         Operation, null=True, blank=True, on_delete=models.PROTECT, related_name="keys"
     )
-    status = models.PositiveSmallIntegerField(null=True, blank=True)
-    response = models.JSONField(null=True, blank=True)
-    created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
@@ -350,9 +345,6 @@ class IdempotencyKey(models.Model):
             # Forgetting after 24 hours.
             models.Index(fields=["created_at"], name="idempotency_key_by_age"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.scope} ({self.status or 'running'})"
 
 
 class Statement(models.Model):

@@ -76,7 +76,7 @@ def sign_up(*, asked: SignUpBody, key: str | None) -> SignedUp:
         now=real_now,
     )
     if begun.replay is not None:
-        result = idempotency.kept(begun.replay)
+        result = idempotency.stored_answer(begun.replay)
         url = checkouts.url_of(result["checkoutSession"]) if asked.checkout else None
         return _signed_up(begun.operation, result, url=url, replayed=True)
     try:

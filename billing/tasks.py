@@ -12,6 +12,7 @@ from billing.notifications import announcing, deliveries
 from billing.overage import services as overage
 from config.contract import clock
 from config.contract.errors import ApiError
+from config.contract.idempotency import forget as forget_keyed_requests
 
 logger = structlog.get_logger("metergate.billing")
 _AT_ONCE = 100
@@ -106,7 +107,9 @@ def end_checkout_trials() -> None:
 @shared_task
 def forget_answers() -> None:
     """Delete the Idempotency-Keys whose answers are a day old."""
-    idempotency.forget(now=clock.real_now())
+    now = clock.real_now()
+    idempotency.forget(now=now)
+    forget_keyed_requests(now=now)
 
 
 @shared_task

@@ -6,10 +6,10 @@ from rest_framework.request import Request
 
 from billing import catalogue
 from billing.bodies import PlanAnswer, PlanMetric, PlansAnswer, SignUpAnswer, SignUpBody
-from billing.idempotency import key_of
 from billing.models import Plan, PlanAllowance
 from billing.signup import sign_up
 from config.contract.bodies import parse
+from config.contract.idempotency import key_of
 from config.contract.openapi import documented
 from config.contract.responses import success
 from config.contract.views import ContractViewSet, http

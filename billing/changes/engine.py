@@ -73,7 +73,7 @@ def run(
     """
     begun = _begin(kind=kind, org_id=org_id, request=request, body=body, key=key)
     if begun.replay is not None:
-        return Answer(idempotency.kept(begun.replay), replayed=True)
+        return Answer(idempotency.stored_answer(begun.replay), replayed=True)
     return Answer(_carry_through(begun.operation), replayed=False)
 
 

@@ -25,8 +25,8 @@ from billing.bodies import (
 from billing.changes import services
 from billing.changes.engine import Answer
 from billing.changes.preview import preview
-from billing.idempotency import key_of
 from config.contract.bodies import parse, parse_query
+from config.contract.idempotency import key_of
 from config.contract.openapi import documented
 from config.contract.responses import success
 from config.contract.views import ContractViewSet, http

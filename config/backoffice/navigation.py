@@ -65,6 +65,7 @@ PAGES: dict[str, dict[str, str]] = {
     "System": {
         "contract.Installation": "dns",
         "billing.IdempotencyKey": "content_copy",
+        "contract.KeyedRequest": "content_copy",
         "auth.User": "person",
         "auth.Group": "group",
     },

@@ -19,7 +19,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from psycopg.errors import QueryCanceled
 
-from config.contract.models import Installation
+from config.contract.models import Installation, KeyedRequest
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, TabularInline
@@ -274,3 +274,15 @@ class InstallationAdmin(ReadOnlyAdmin):
     """The one row of installation-wide facts."""
 
     list_display = ("__str__", "copy_epoch", "clock_offset_seconds")
+
+
+@admin.register(KeyedRequest)
+class KeyedRequestAdmin(ReadOnlyAdmin):
+    """Answers of staff's requests under a key, for 24 hours. Neither keys nor answers are shown."""
+
+    hidden = ("response",)
+    list_display = ("pk", "scope", "status", "created_at")
+    list_filter = ("status",)
+    search_fields = ("scope__startswith",)
+    search_help_text = "The beginning of the scope"
+    date_hierarchy = "created_at"

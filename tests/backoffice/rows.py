@@ -23,7 +23,7 @@ from config.backoffice.models import StaffAct, StaffActEnd
 from config.backoffice.roles import OUR_APPS
 from config.contract import clock
 from config.contract.ids import base32
-from config.contract.models import Installation
+from config.contract.models import Installation, KeyedRequest
 from quotas.crossings import ThresholdChoice, ThresholdCrossed
 from quotas.denial_models import Denial, DeniedRequest
 from quotas.models import (
@@ -189,6 +189,16 @@ def _customer(number: int, now: datetime) -> None:
         created_at=now,
         finished_at=now,
         notified_at=now,
+    )
+    KeyedRequest.objects.create(
+        scope=f"admin/quotas/reset:{number}",
+        key_hash=f"{SECRET}{number}".encode(),
+        body_hash=SECRET.encode(),
+        status=200,
+        response={"seen": SECRET},
+        act_id=uuid.UUID(int=number + 1),
+        lease_until=now,
+        created_at=now,
     )
     IdempotencyKey.objects.create(
         scope=f"upgrade:{org}",

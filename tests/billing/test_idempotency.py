@@ -12,6 +12,7 @@ from billing.signup import key_scope
 from billing.stripe_gateway import CardDeclined
 from config.contract import clock
 from config.contract.errors import ApiError, InternalError, Throttled, Unavailable
+from config.contract.idempotency import IdempotencyInProgress
 from config.contract.ids import new_id
 from tests.billing.signups import (
     EMAIL,
@@ -232,7 +233,7 @@ def test_any_printable_key_is_taken(key: str) -> None:
     [
         (CardDeclined("card_declined"), True),
         (ApiError("PLAN_CHANGE_CONFLICT", "No", 409), True),
-        (idempotency.IdempotencyInProgress(), False),
+        (IdempotencyInProgress(), False),
         (Throttled(1), False),
         (Unavailable(), False),
         (InternalError(), False),
@@ -253,7 +254,7 @@ def test_a_kept_refusal_is_raised_again_without_the_page_it_led_to() -> None:
 
     assert again.replay is not None
     with pytest.raises(ApiError) as raised:
-        idempotency.kept(again.replay)
+        idempotency.stored_answer(again.replay)
     assert (raised.value.code, raised.value.status) == ("PAYMENT_REQUIRED", 402)
     assert raised.value.details == {"reason": "authentication_required"}
     assert raised.value.headers["Idempotent-Replayed"] == "true"
