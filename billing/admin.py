@@ -20,6 +20,7 @@ from billing.models import (
     PlanAllowance,
     Statement,
     Subscription,
+    UnpricedOverage,
 )
 from billing.notifications.models import Delivery, Notification, NotificationSettings
 from config.contract.admin import (
@@ -149,6 +150,16 @@ class StatementAdmin(OrgAdmin):
     list_display = ("period_key", "organization", "period_start", "sealed_at", "digest")
     search_fields = ("period_key__exact", "digest__exact")
     search_help_text = "Organisation id, period key or digest"
+
+
+@admin.register(UnpricedOverage)
+class UnpricedOverageAdmin(OrgAdmin):
+    """Closed periods that went over and are not charged, as no price is known."""
+
+    list_display = ("period_key", "organization", "metric", "units", "noted_at")
+    list_filter = ("metric",)
+    search_fields = ("period_key__exact",)
+    search_help_text = "Organisation id or period key"
 
 
 @admin.register(Operation)

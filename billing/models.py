@@ -347,6 +347,26 @@ class IdempotencyKey(StoredAnswer):
         ]
 
 
+class UnpricedOverage(models.Model):
+    """A closed period that went over its plan and cannot be charged: no price is known for it.
+
+    Staff see it until the catalogue has a price, or the units are settled otherwise.
+    """
+
+    counter_id = models.BigIntegerField(unique=True)
+    org_id = models.CharField(max_length=30, db_index=True)
+    metric = models.CharField(max_length=64)
+    period_key = models.CharField(max_length=16)
+    units = models.BigIntegerField()
+    noted_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "unpriced overage"
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.metric} {self.period_key}: {self.units} units"
+
+
 class Statement(models.Model):
     """The seal of one closed period of an organisation. Insert-only.
 

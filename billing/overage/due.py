@@ -10,7 +10,7 @@ from django.db.models import BigIntegerField, Exists, F, OuterRef, QuerySet
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Greatest
 
-from billing.models import Operation, PlanAllowance
+from billing.models import Operation, PlanAllowance, UnpricedOverage
 from config.contract import clock
 from quotas.models import Entitlement, Overage, UsageCounter
 
@@ -31,16 +31,46 @@ def write_down(*, now: datetime) -> int:
     """Write an operation for each closed period that went over; returns how many are new.
 
     Safe to run twice and at once: the uuid is unique. A period whose price is not
-    known is named in the log each time, until the catalogue or staff settle it.
+    known is kept as a finding that staff see, until the catalogue or staff settle it.
     """
+    unpriced: list[int] = []
     counters = unwritten(now=now).iterator(chunk_size=_PAGE)
     written = 0
     while page := list(islice(counters, _PAGE)):
-        found = [operation for counter in page if (operation := _operation_for(counter))]
+        found = []
+        for counter in page:
+            operation = _operation_for(counter)
+            if operation is None:
+                unpriced.append(counter.pk)
+                _note_unpriced(counter)
+            else:
+                found.append(operation)
         known = Operation.objects.filter(uuid__in=[one.uuid for one in found]).count()
         Operation.objects.bulk_create(found, ignore_conflicts=True)
         written += len(found) - known
+    UnpricedOverage.objects.exclude(counter_id__in=unpriced).delete()
     return written
+
+
+def _note_unpriced(counter: UsageCounter) -> None:
+    _, is_new = UnpricedOverage.objects.update_or_create(
+        counter_id=counter.pk,
+        defaults={"units": counter.used - counter.limit},
+        create_defaults={
+            "org_id": counter.org_id,
+            "metric": counter.metric,
+            "period_key": counter.period_key,
+            "units": counter.used - counter.limit,
+            "noted_at": clock.real_now(),
+        },
+    )
+    if is_new:
+        logger.error(
+            "overage_unpriced",
+            tenant_id=counter.org_id,
+            metric=counter.metric,
+            period_key=counter.period_key,
+        )
 
 
 def unwritten(*, now: datetime) -> QuerySet[UsageCounter]:
@@ -61,12 +91,6 @@ def unwritten(*, now: datetime) -> QuerySet[UsageCounter]:
 def _operation_for(counter: UsageCounter) -> Operation | None:
     allowance = _allowance_of(counter)
     if allowance is None or allowance.overage_unit_amount is None:
-        logger.error(
-            "overage_unpriced",
-            tenant_id=counter.org_id,
-            metric=counter.metric,
-            period_key=counter.period_key,
-        )
         return None
     real_now = clock.real_now()
     return Operation(
@@ -94,13 +118,27 @@ def _allowance_of(counter: UsageCounter) -> PlanAllowance | None:
             org_id=counter.org_id, updated_at__lt=counter.period_end
         )
         .order_by("-pgh_id")
-        .values_list("plan_code", "allowances")
+        .values_list(
+            *("scheduled_at", "scheduled_plan_code", "scheduled_allowances"),
+            *("plan_code", "allowances"),
+        )
     )
-    for plan_code, allowances in told.iterator():
-        if (allowances.get(counter.metric) or {}).get("overage") == Overage.ALLOW:
-            return (
-                PlanAllowance.objects.select_related("plan")
-                .filter(plan__code=plan_code, metric=counter.metric)
-                .first()
-            )
+    for (
+        scheduled_at,
+        scheduled_code,
+        scheduled_allowances,
+        plan_code,
+        allowances,
+    ) in told.iterator():
+        sets = [(plan_code, allowances)]
+        if scheduled_at is not None and scheduled_at < counter.period_end:
+            # It took over by itself: no later row need say so before the period's end.
+            sets.insert(0, (scheduled_code, scheduled_allowances))
+        for code, snapshot in sets:
+            if (snapshot.get(counter.metric) or {}).get("overage") == Overage.ALLOW:
+                return (
+                    PlanAllowance.objects.select_related("plan")
+                    .filter(plan__code=code, metric=counter.metric)
+                    .first()
+                )
     return None

@@ -43,6 +43,7 @@ PAGES: dict[str, dict[str, str]] = {
         "billing.Subscription": "autorenew",
         "billing.InvoiceRef": "request_quote",
         "billing.Statement": "description",
+        "billing.UnpricedOverage": "money_off",
         "billing.Operation": "sync_alt",
         "webhooks.WebhookEvent": "webhook",
         "webhooks.EventCoverage": "playlist_add_check",

@@ -16,6 +16,7 @@ from billing.models import (
     Plan,
     Statement,
     Subscription,
+    UnpricedOverage,
 )
 from billing.notifications.models import Delivery, Notification, NotificationSettings
 from config.backoffice.export_models import Export
@@ -169,6 +170,14 @@ def _customer(number: int, now: datetime) -> None:
         hosted_invoice_url=f"https://invoice.example/{number}",
         created_at=now,
         updated_at=now,
+    )
+    UnpricedOverage.objects.create(
+        counter_id=number + 1,
+        org_id=org,
+        metric="api_call",
+        period_key="2026-10",
+        units=5,
+        noted_at=now,
     )
     Statement.objects.create(
         org_id=org,

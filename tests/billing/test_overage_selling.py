@@ -8,7 +8,9 @@ import pytest
 from django.core.management import call_command
 
 from billing import publishing
-from billing.models import Plan
+from billing.models import Plan, UnpricedOverage
+from config.backoffice.dashboard.lights import State, lights
+from config.contract import clock
 from config.contract.clients import clients
 from tests.billing.catalogues import sync
 from tests.billing.overages import (
@@ -44,10 +46,16 @@ def test_a_price_nobody_knows_waits_for_the_catalogue(owner: Owner, sandbox: Con
     closed(sandbox)
 
     unpriced = charge()
+    charge()
+    finding = UnpricedOverage.objects.get()
+    light = next(one for one in lights(now=clock.now()) if one.name == "Overage")
     plan.metrics.filter(metric="api_call").update(overage="allow", overage_unit_amount=EACH)
     priced = charge()
 
     assert (unpriced.found, priced.charged) == (0, 1)
+    assert (finding.org_id, finding.units) == (owner.id, 1_000)
+    assert (light.state, light.sentence[:2]) == (State.BAD, "1 ")
+    assert not UnpricedOverage.objects.exists()
 
 
 def test_business_is_sold_with_its_metered_price(owner: Owner, sandbox: Control) -> None:

@@ -9,7 +9,7 @@ from django.db.models import Avg, Count, F, Max, Min
 from django.urls import reverse
 from django.utils.timesince import timesince
 
-from billing.models import Operation
+from billing.models import Operation, UnpricedOverage
 from config.contract import clock
 from config.contract.clients import clients
 from usage.models import CounterCheck, DailyTotal
@@ -60,6 +60,7 @@ def lights(*, now: datetime) -> list[Light]:
         _worker,
         _rollup,
         _operations,
+        _overage,
         _copy,
     )
     return [make(now) for make in makers]
@@ -164,6 +165,19 @@ def _operations(now: datetime) -> Light:
         return Light("Plan changes", State.GOOD, "None is stuck.", url)
     return Light(
         "Plan changes", State.LOOK, f"{stuck:,} not finished within ten minutes; retried.", url
+    )
+
+
+def _overage(now: datetime) -> Light:
+    url = _list("billing_unpricedoverage")
+    unpriced = UnpricedOverage.objects.count()
+    if not unpriced:
+        return Light("Overage", State.GOOD, "Every closed period that went over has a price.", url)
+    return Light(
+        "Overage",
+        State.BAD,
+        f"{unpriced:,} closed periods went over and are not charged: no price is known.",
+        url,
     )
 
 

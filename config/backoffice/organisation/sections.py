@@ -4,11 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Model
+from django.db.models import Exists, F, Model, OuterRef
 from django.urls import reverse
 
 from billing.changes import standing
-from billing.models import InvoiceRef, Operation, Organization, Statement, Subscription
+from billing.models import (
+    InvoiceRef,
+    Operation,
+    Organization,
+    Statement,
+    Subscription,
+    UnpricedOverage,
+)
 from billing.notifications.models import Notification
 from config.backoffice import charts
 from config.backoffice.explain import page as explain
@@ -121,6 +128,8 @@ def _role(row: Subscription, *, leads: bool) -> str:
 def periods(org_id: str) -> Section:
     """Counters, the newest periods first."""
     rows = UsageCounter.objects.filter(org_id=org_id).order_by("-period_start", "metric")
+    unpriced = UnpricedOverage.objects.filter(counter_id=OuterRef("pk"))
+    rows = rows.annotate(is_unpriced=Exists(unpriced))
     return _section("Periods", UsageCounter, rows, org_id, "periods")
 
 
