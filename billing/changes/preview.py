@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
+
+from django.db import transaction
 
 from billing import catalogue, convergence
 from billing.changes import sight, standing, upgrades
 from billing.changes.errors import PlanChangeConflict
 from billing.changes.payment import selling
-from billing.models import Plan
+from billing.models import Plan, Subscription
 from billing.stripe_gateway import Gateway, StripeNotFound
 from config.contract import clock
 from config.contract.bodies import rfc3339
@@ -19,6 +22,7 @@ from quotas.rules import NOTHING
 
 Proration = Literal["always_invoice", "create_prorations", "none"]
 Json = dict[str, Any]
+_QUOTA = ("includedUnits", "used", "remaining")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,11 @@ class Preview:
 def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
     """Ask Stripe what moving to `plan_code` now would bill.
 
-    `amount` is what is due now under `always_invoice`, and what the change adds
-    to the next invoice otherwise. A trial would end. The plan one is on costs
-    nothing. Raises PlanChangeConflict, ValidationFailed for an unknown plan, and
-    the gateway's errors.
+    `amount` is what is due now under `always_invoice` and where the billing cycle
+    begins anew (a trial ends, another interval), and what the change adds to the next
+    invoice otherwise. `quota` of a dearer plan is what the change will answer. The
+    plan one is on costs nothing. Raises PlanChangeConflict, ValidationFailed for an
+    unknown plan, and the gateway's errors.
     """
     wanted = standing.plan(plan_code, field="planCode")
     mirror = standing.live(org_id)
@@ -53,6 +58,7 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
         current = sight.plan_of(subscription)
         if wanted.is_dearer_than(current):
             sight.refuse_uncollected(subscription)
+        restarts = current.code != wanted.code and _restarts(subscription, item, wanted)
         if current.code == wanted.code:
             amount, lines = 0, []
             currency = wanted.currency
@@ -67,15 +73,21 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
                     proration_date=None if trialing or proration == "none" else date,
                     end_trial=trialing,
                 )
-            bills_now = proration == "always_invoice" or trialing
-            lines = [_line(line) for line in invoice["lines"]["data"]]
+            billed = invoice["lines"]["data"]
+            # A billing cycle that begins anew is billed at once, whatever was asked for.
+            bills_now = proration == "always_invoice" or restarts
             if not bills_now:
-                # The rest of that invoice would be billed anyway.
-                lines = [line for line in lines if line["proration"]]
+                billed = _added(gateway, subscription, billed)
+            lines = [_line(line) for line in billed]
             amount = invoice["amount_due"] if bills_now else sum(line["amount"] for line in lines)
             currency = invoice["currency"]
-    restarts = current.code != wanted.code and (trialing or current.interval != wanted.interval)
-    return Preview(amount, currency, date, lines, _quota(org_id, wanted, restarts, now=now))
+    if wanted.is_dearer_than(current):
+        quota = _quota_after(mirror, wanted, restarts=restarts, now=now)
+    elif wanted.code == current.code:
+        quota = standing.quota(org_id, now=now)
+    else:
+        quota = _quota_of_smaller(org_id, wanted, restarts, now=now)
+    return Preview(amount, currency, date, lines, {name: quota[name] for name in _QUOTA})
 
 
 def _running(gateway: Gateway, subscription_id: str) -> Json:
@@ -88,7 +100,55 @@ def _running(gateway: Gateway, subscription_id: str) -> Json:
     return subscription
 
 
-def _quota(org_id: str, wanted: Plan, restarts: bool, *, now: datetime) -> Json:
+def _restarts(subscription: Json, item: Json, wanted: Plan) -> bool:
+    """Tell whether the billing cycle begins anew: trial ends, other interval, no longer free."""
+    if subscription["status"] == Status.TRIALING:
+        return True
+    price = item["price"]
+    was_free = not Decimal(price["unit_amount_decimal"] or price["unit_amount"] or 0)
+    return price["recurring"]["interval"] != wanted.interval or (was_free and wanted.amount > 0)
+
+
+def _added(gateway: Gateway, subscription: Json, billed: list[Json]) -> list[Json]:
+    """Return the lines of the next invoice that are there for the change alone.
+
+    The new period is billed anyway, and so is what waits from earlier changes.
+    """
+    prorations = [line for line in billed if _details(line).get("proration")]
+    if not any(_details(line).get("invoice_item") for line in prorations):
+        return prorations
+    waiting = {
+        one["id"]
+        for one in gateway.list_invoice_items(
+            customer_id=str(subscription["customer"]), pending=True
+        )
+    }
+    return [line for line in prorations if _details(line).get("invoice_item") not in waiting]
+
+
+def _quota_after(mirror: Subscription, wanted: Plan, *, restarts: bool, now: datetime) -> Json:
+    """Return the quota once the change is made: written down as it will be, and rolled back.
+
+    Computed beside it, it would differ in some case from what the change answers.
+    """
+    with transaction.atomic():
+        convergence.lock_organization(org_id=mirror.org_id)
+        changed = Subscription.objects.select_for_update().get(pk=mirror.pk)
+        changed.plan_code = wanted.code
+        changed.scheduled_plan_code, changed.scheduled_at = "", None
+        if changed.status == Status.TRIALING:
+            changed.status = Status.ACTIVE
+        if restarts:
+            changed.billing_cycle_anchor = now.replace(microsecond=0)
+        changed.save()
+        convergence.grant_from_mirrors(mirror.org_id, because="preview")
+        quota = standing.quota(mirror.org_id, now=now)
+        transaction.set_rollback(True)
+    return quota
+
+
+def _quota_of_smaller(org_id: str, wanted: Plan, restarts: bool, *, now: datetime) -> Json:
+    """Return the quota as a cheaper plan would leave it, although it begins later."""
     plan = catalogue.allowances_of(wanted).get(HEADLINE_METRIC, NOTHING)
     granted = standing.granted_by_staff(org_id, now=now)
     used: int = standing.quota(org_id, now=now)["used"]
@@ -100,13 +160,19 @@ def _quota(org_id: str, wanted: Plan, restarts: bool, *, now: datetime) -> Json:
 
 
 def _line(line: Json) -> Json:
-    parent = line.get("parent") or {}
-    details = parent.get("subscription_item_details") or parent.get("invoice_item_details") or {}
     return {
         "description": line["description"] or "",
         "amount": line["amount"],
         "quantity": line["quantity"] or 1,
-        "proration": bool(details.get("proration")),
+        "proration": bool(_details(line).get("proration")),
         "periodStart": rfc3339(convergence.instant(line["period"]["start"])),
         "periodEnd": rfc3339(convergence.instant(line["period"]["end"])),
     }
+
+
+def _details(line: Json) -> Json:
+    parent = line.get("parent") or {}
+    found: Json = (
+        parent.get("subscription_item_details") or parent.get("invoice_item_details") or {}
+    )
+    return found

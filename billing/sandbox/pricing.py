@@ -26,7 +26,7 @@ def amount(price: Obj, quantity: int) -> int:
 
 def _packages(price: Obj, quantity: int) -> int:
     """Return how many units are billed, where a price sells so many of them as one."""
-    transform = price["transform_quantity"]
+    transform = price.get("transform_quantity")
     if transform is None:
         return quantity
     whole, rest = divmod(quantity, int(transform["divide_by"]))

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from billing.models import Plan, PlanAllowance
 from config.contract import clock
+from config.contract.clients import clients
 from quotas.corrections import adjust
-from tests.billing.owners import Owner, paid
+from tests.billing.catalogues import BUSINESS_ANNUAL
+from tests.billing.owners import Owner, new_owner, paid
 from tests.contract.state import nothing_written
 from tests.sandbox.server import Control
 from tests.support.cast import data, error
@@ -109,9 +112,6 @@ def test_what_was_previewed_is_what_is_charged_a_while_later(
 
 
 def test_prorations_that_wait_are_part_of_what_is_due(on_pro: Owner, sandbox: Control) -> None:
-    from billing.models import Plan
-    from config.contract.clients import clients
-
     mirror = on_pro.mirror
     business = clients.stripe.find_price(lookup_key="business")["id"]
     clients.stripe.change_subscription(
@@ -231,3 +231,103 @@ def test_a_fault_at_stripe_is_named(owner: Owner, sandbox: Control, fault: str) 
 
     assert response.status_code == (502 if fault == "error" else 503)
     assert error(response)["code"] == ("STRIPE_ERROR" if fault == "error" else "UNAVAILABLE")
+
+
+@pytest.mark.parametrize("mode", ["create_prorations", "none"])
+def test_prorations_that_wait_from_before_are_not_the_changes(
+    on_pro: Owner, sandbox: Control, mode: str
+) -> None:
+    alone = data(on_pro.preview("business", proration=mode))
+    mirror = on_pro.mirror
+    for plan, proration in (("business", "create_prorations"), ("pro", "create_prorations")):
+        clients.stripe.change_subscription(
+            subscription_id=mirror.stripe_subscription_id,
+            item_id=mirror.stripe_item_id,
+            price_id=clients.stripe.find_price(lookup_key=plan)["id"],
+            further_items=[],
+            proration=proration,
+            proration_date=alone["prorationDate"],
+            idempotency_key=f"by-hand:{plan}",
+        )
+
+    seen = data(on_pro.preview("business", proration=mode))
+
+    # A cent less is given back where what was debited was rounded down.
+    pairs = zip(seen["items"], alone["items"], strict=True)
+    assert all(abs(one["amount"] - other["amount"]) <= 1 for one, other in pairs)
+    assert len(seen["items"]) == (0 if mode == "none" else 2)
+    assert seen["amount"] == sum(one["amount"] for one in seen["items"])
+
+
+@pytest.mark.usefixtures("annual_plans")
+@pytest.mark.parametrize("mode", MODES)
+def test_another_interval_is_billed_at_once_in_every_mode(
+    on_pro: Owner, sandbox: Control, mode: str
+) -> None:
+    seen = data(on_pro.preview("business_annual", proration=mode))
+
+    credit, _ = prorated(on_pro, seen["prorationDate"], PRO, 0)
+    credits = [] if mode == "none" else [credit]
+    amounts = [one["amount"] for one in seen["items"]]
+    assert sorted(amounts) == sorted([*credits, BUSINESS_ANNUAL])
+    assert seen["amount"] == sum(amounts)
+
+
+PLANS = ["starter", "pro_annual", "pro", "business_annual", "business"]
+PERIODS = {
+    "months": ["calendar_month"],
+    "billing": ["billing_period"],
+    "mixed": ["billing_period", "calendar_month"],
+    "otherwise": ["calendar_month", "billing_period"],
+}
+
+
+@pytest.mark.usefixtures("annual_plans")
+@pytest.mark.parametrize("periods", list(PERIODS))
+@pytest.mark.parametrize("place", range(len(PLANS) - 1))
+def test_the_quota_shown_is_the_answers_for_every_pair_of_plans(
+    sandbox: Control, periods: str, place: int
+) -> None:
+    for number, code in enumerate(PLANS):
+        quota_period = PERIODS[periods][number % len(PERIODS[periods])]
+        Plan.objects.filter(code=code).update(quota_period=quota_period)
+    try:
+        for wanted in PLANS[place + 1 :]:
+            owner = new_owner()
+            if place:
+                data(owner.upgrade(PLANS[place]))
+            owner.use(4_000)
+            grant: dict[str, Any] = {
+                "org_id": owner.id,
+                "metric": "api_call",
+                "reason": "x",
+                "who": "test",
+            }
+            adjust(**grant, units=500, now=clock.now())
+
+            seen = data(owner.preview(wanted))["quota"]
+            answer = data(owner.upgrade(wanted))
+
+            assert {name: answer[name] for name in seen} == seen, wanted
+            assert seen["remaining"] == owner.entitlements()["remaining"]
+    finally:
+        Plan.objects.update(quota_period="calendar_month")
+
+
+@pytest.mark.usefixtures("annual_plans")
+def test_a_dearer_plan_with_fewer_units_shows_what_is_kept_for_this_period(owner: Owner) -> None:
+    # A lower limit holds from the next period on: the answer says what holds now.
+    data(owner.upgrade("pro"))
+    PlanAllowance.objects.filter(plan__code="business", metric="api_call").update(
+        included_units=5_000, overage="block", overage_unit_amount=None
+    )
+    try:
+        seen = data(owner.preview("business"))["quota"]
+        answer = data(owner.upgrade("business"))
+    finally:
+        PlanAllowance.objects.filter(plan__code="business", metric="api_call").update(
+            included_units=1_000_000, overage="allow", overage_unit_amount="0.05"
+        )
+
+    assert seen == {"includedUnits": 100_000, "used": 0, "remaining": 100_000}
+    assert {name: answer[name] for name in seen} == seen
