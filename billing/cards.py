@@ -46,15 +46,16 @@ def collected_by(setup_intent_id: str) -> NewCard | None:
     return NewCard(setup_intent_id, customer_id, card_id)
 
 
-def use(card: NewCard) -> None:
+def use(card: NewCard, *, key_generation: int = 0) -> None:
     """Make it the default at Stripe. No transaction open.
 
     The key is made of the SetupIntent, not of the event: however often it is told,
-    and by whichever event, the card is set once.
+    and by whichever event, the card is set once. Stripe keeps a 500 under its key for
+    a day: after one the caller counts `key_generation` up, having looked again.
     """
     gateway: Gateway = clients.stripe
     gateway.set_default_payment_method(
         customer_id=card.customer_id,
         payment_method_id=card.payment_method_id,
-        idempotency_key=f"default-card:{card.setup_intent_id}",
+        idempotency_key=f"default-card:{card.setup_intent_id}:{key_generation}",
     )

@@ -20,7 +20,7 @@ from django.db import transaction
 
 from billing import catalogue, convergence, operations
 from billing.models import Operation, Organization, Plan, Subscription
-from billing.stripe_gateway import Gateway, StripeNotFound
+from billing.stripe_gateway import Gateway, StripeKeyRefused, StripeNotFound
 from config.contract import clock
 from config.contract.clients import clients
 from config.contract.errors import ApiError, Unavailable
@@ -105,7 +105,7 @@ def end_trials(*, now: datetime) -> int:
     """End the trials that ran out with no subscription known here; returns how many ended.
 
     Stripe is asked first: the page may have been completed and its webhook lost.
-    Raises Unavailable where Stripe is away; what was done until then stays done.
+    Raises Unavailable where Stripe is away, StripeKeyRefused; what was done until then stays done.
     """
     mirrored = Subscription.objects.exclude(org_id="").values("org_id")
     over = (
@@ -121,7 +121,7 @@ def end_trials(*, now: datetime) -> int:
                 ended += _end_trial(entitlement, now=now)
             else:
                 convergence.converge(made, because="checkout completed")
-        except Unavailable:
+        except (Unavailable, StripeKeyRefused):
             raise
         except (ApiError, convergence.UnknownPrice) as error:
             # One that cannot be settled must not keep the others waiting.

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from billing.changes import standing
 from billing.models import InvoiceRef, Organization
 from billing.stripe_gateway import Gateway, StripeNotFound
+from config.contract import clock
 from config.contract.clients import clients
 from config.contract.errors import NotFound, ValidationFailed
 
@@ -119,8 +120,9 @@ def _configuration(gateway: Gateway) -> str:
             return str(one["id"])
     made = gateway.create_portal_configuration(
         name=PORTAL_NAME,
-        # Two processes that find none make one.
-        idempotency_key="portal-configuration:1",
+        # Two processes that find none make one. Stripe keeps a 500 under its key for a
+        # day: a minute later it is asked under another.
+        idempotency_key=f"portal-configuration:{int(clock.real_now().timestamp()) // 60}",
     )
     return str(made["id"])
 

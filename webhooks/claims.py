@@ -32,7 +32,8 @@ _CLAIMING = """
            error = CASE WHEN attempts < %(most)s THEN error ELSE 'WorkerLost' END
       FROM of_object WHERE event.id = of_object.id
     RETURNING event.id, event_id, type, object_id, org_id, correlation_id, state, refused,
-              attempts, due_at, lease_until, error, created_at, received_at, processed_at
+              attempts, key_generation, due_at, lease_until, error, created_at, received_at,
+              processed_at
 """
 _DUE = "state = 'pending' AND due_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)"
 _CLAIM = _CLAIMING.format(one="true", due=_DUE)
@@ -44,6 +45,8 @@ LEASE = timedelta(seconds=60)
 MOST_ATTEMPTS = 8
 _FIRST_WAIT = timedelta(seconds=1)
 _LONGEST_WAIT = timedelta(hours=1)
+#: Between two tries while Stripe refuses our API key.
+OUTAGE_WAIT = timedelta(minutes=1)
 State = WebhookEvent.State
 
 
@@ -59,6 +62,11 @@ class Claim:
     def newest(self) -> WebhookEvent:
         """The event that speaks for all: they say the same, that the object changed."""
         return max(self.events, key=lambda one: (one.created_at, one.pk))
+
+    @property
+    def key_generation(self) -> int:
+        """How often the idempotency keys of what is done at Stripe were renewed."""
+        return max(one.key_generation for one in self.events)
 
     def held(self) -> list[WebhookEvent]:
         """Lock and return the events that are still ours. Runs inside a transaction.
@@ -117,23 +125,35 @@ def settle(events: list[WebhookEvent], *, org_id: str, now: datetime) -> None:
 
 
 def give_back(
-    claimed: Claim, *, error: str, now: datetime
+    claimed: Claim,
+    *,
+    error: str,
+    now: datetime,
+    is_outage: bool = False,
+    renew_keys: bool = False,
 ) -> tuple[list[WebhookEvent], list[WebhookEvent]]:
     """Let the events wait for another try, or park them; returns those and these.
 
     `error` is a name, never a text: texts can quote what a customer typed. `now`
-    is real time.
+    is real time. In an outage of ours no try is used up. `renew_keys` asks Stripe under
+    new keys from now on, where it keeps a 500 under the old ones.
     """
     with transaction.atomic():
         events = claimed.held()
         for one in events:
             one.error = error[:500]
             one.lease_until = None
-            if one.attempts >= MOST_ATTEMPTS:
+            one.key_generation += renew_keys
+            if is_outage:
+                one.attempts -= 1
+                one.due_at = now + OUTAGE_WAIT
+            elif one.attempts >= MOST_ATTEMPTS:
                 one.state = State.PARKED
             else:
                 one.due_at = now + wait_after(one.attempts)
-        WebhookEvent.objects.bulk_update(events, ["error", "lease_until", "state", "due_at"])
+        WebhookEvent.objects.bulk_update(
+            events, ["error", "lease_until", "state", "due_at", "attempts", "key_generation"]
+        )
     return _by_state(events)
 
 

@@ -26,10 +26,10 @@ class Found:
     card: NewCard | None = None
     org_id: str = ""
 
-    def act(self) -> None:
+    def act(self, *, key_generation: int) -> None:
         """Do at Stripe what is to be done there. No transaction open."""
         if self.card is not None:
-            cards.use(self.card)
+            cards.use(self.card, key_generation=key_generation)
 
     def apply(self, *, because: str) -> str:
         """Write it down; returns the organisation it is about, or an empty string.

@@ -32,7 +32,7 @@ _LEASE = timedelta(seconds=120)
 #: Stripe takes so many types in one question.
 _TYPES_AT_ONCE = 20
 #: What Stripe's being away looks like on an event: not the event's fault.
-_OUTAGES = ("Unavailable", "StripeFailed")
+_OUTAGES = ("Unavailable", "StripeFailed", "StripeKeyRefused")
 
 
 @dataclass(frozen=True, slots=True)

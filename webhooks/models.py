@@ -44,6 +44,9 @@ class WebhookEvent(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     refused = models.CharField(max_length=20, choices=Refused, blank=True)
     attempts = models.PositiveIntegerField(default=0)
+    key_generation = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How often the keys of its requests were renewed."
+    )
     due_at = models.DateTimeField()
     lease_until = models.DateTimeField(null=True, blank=True)
     error = models.CharField(max_length=500, blank=True)

@@ -11,6 +11,7 @@ in which the effects are there and the mark is not.
 import structlog
 from django.db import transaction
 
+from billing.stripe_gateway import StripeFailed, StripeKeyRefused
 from config.contract import clock, metrics
 from config.contract.errors import ApiError
 from webhooks.claims import Claim, claim, give_back, settle, tell_of_parked
@@ -37,7 +38,7 @@ def _process(claimed: Claim | None) -> bool:
     with structlog.contextvars.bound_contextvars(correlation_id=claimed.newest.correlation_id):
         try:
             found = look_up(claimed.events, Reader())
-            found.act()
+            found.act(key_generation=claimed.key_generation)
             _write_down(claimed, found)
         except Exception as error:  # noqa: BLE001 - whatever it is, the events must not be lost
             _fail(claimed, error)
@@ -79,7 +80,14 @@ def _write_down(claimed: Claim, found: Found) -> None:
 
 def _fail(claimed: Claim, error: Exception) -> None:
     name = type(error).__name__
-    retried, parked = give_back(claimed, error=name, now=clock.real_now())
+    retried, parked = give_back(
+        claimed,
+        error=name,
+        now=clock.real_now(),
+        # Not the events' fault: they wait until the key is mended.
+        is_outage=isinstance(error, StripeKeyRefused),
+        renew_keys=isinstance(error, StripeFailed),
+    )
     metrics.WEBHOOKS.labels("retried").inc(len(retried))
     # What Stripe answered is logged by the gateway; anything else is a fault of ours.
     expected = isinstance(error, ApiError)

@@ -24,7 +24,7 @@ from billing import convergence, idempotency, operations
 from billing.changes.errors import PlanChangeInProgress
 from billing.convergence import Fetched
 from billing.models import IdempotencyKey, Operation
-from billing.stripe_gateway import StripeFailed, StripeRefused
+from billing.stripe_gateway import StripeFailed, StripeKeyRefused, StripeRefused
 from config.contract import clock
 from config.contract.clients import clients
 from config.contract.errors import ApiError, Unavailable
@@ -101,8 +101,11 @@ def is_too_old(operation: Operation, *, now: datetime) -> bool:
 
 
 def may_pass(error: ApiError) -> bool:
-    """Tell whether the same request may do better later: Stripe was away, busy or broken."""
-    return isinstance(error, Unavailable | StripeFailed)
+    """Tell whether the same request may do better later.
+
+    It may where Stripe was away, busy or broken, or refused our API key.
+    """
+    return isinstance(error, Unavailable | StripeFailed | StripeKeyRefused)
 
 
 def _begin(

@@ -11,7 +11,7 @@ from billing import operations
 from billing.models import Operation
 from billing.overage import due
 from billing.overage.charge import Json, charge
-from billing.stripe_gateway import StripeFailed, StripeNotFound
+from billing.stripe_gateway import StripeFailed, StripeKeyRefused, StripeNotFound
 from config.contract import clock
 from config.contract.errors import ApiError, Unavailable
 
@@ -54,7 +54,7 @@ def charge_due(*, now: datetime) -> Charged:
         try:
             _close(operation, charge(operation), failed=False)
             done.charged += 1
-        except Unavailable:
+        except (Unavailable, StripeKeyRefused):
             # The others would wait for it as long.
             _rest(operation)
             done.waiting += 1

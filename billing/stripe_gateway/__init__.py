@@ -10,6 +10,7 @@ from billing.stripe_gateway.catalogue import MeterKey
 from billing.stripe_gateway.errors import (
     CardDeclined,
     StripeFailed,
+    StripeKeyRefused,
     StripeNotFound,
     StripeRefused,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "MeterKey",
     "StripeFailed",
     "StripeGateway",
+    "StripeKeyRefused",
     "StripeNotFound",
     "StripeRefused",
     "forget_gateway",

@@ -47,6 +47,13 @@ class StripeRefused(ApiError):
         self.param = param
 
 
+class StripeKeyRefused(InternalError):
+    """500: Stripe refuses our API key, or what it may do. An outage of ours until it is mended.
+
+    Nothing is wrong with what was asked: it is to wait, and to be asked again.
+    """
+
+
 class StripeNotFound(StripeRefused):
     """Stripe does not have the object (`resource_missing`); `param` says which one."""
 
@@ -87,7 +94,7 @@ def _mapped(error: stripe.StripeError, code: str | None, param: str | None) -> A
     if isinstance(error, stripe.RateLimitError) or error.http_status in {409, 429}:
         return Unavailable("The payment provider is busy", retry_after=_retry_after(error))
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
-        return InternalError()
+        return StripeKeyRefused()
     if error.http_status >= 500:
         return StripeFailed()
     if code == "resource_missing":

@@ -16,6 +16,7 @@ from billing.stripe_gateway import (
     CardDeclined,
     StripeFailed,
     StripeGateway,
+    StripeKeyRefused,
     StripeNotFound,
     StripeRefused,
     get_gateway,
@@ -174,8 +175,8 @@ def _error(name: str, *arguments: Any, **more: Any) -> stripe.StripeError:
         (_error("RateLimitError", "no", http_status=429), Unavailable, None),
         (_error("APIError", "no", http_status=409), Unavailable, None),
         (_error("APIError", "no", http_status=500), StripeFailed, None),
-        (_error("AuthenticationError", "no", http_status=401), InternalError, None),
-        (_error("PermissionError", "no", http_status=403), InternalError, None),
+        (_error("AuthenticationError", "no", http_status=401), StripeKeyRefused, None),
+        (_error("PermissionError", "no", http_status=403), StripeKeyRefused, None),
     ],
 )
 def test_each_error_has_one_meaning(

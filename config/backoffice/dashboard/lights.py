@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from django.db.models import Avg, Count, F, Max, Min
+from django.db.models import Avg, Count, F, Max, Min, Q
 from django.urls import reverse
 from django.utils.timesince import timesince
 
 from billing.models import Operation, UnpricedOverage
+from billing.stripe_gateway import StripeKeyRefused
 from config.contract import clock
 from config.contract.clients import clients
 from usage.models import CounterCheck, DailyTotal
@@ -68,9 +69,19 @@ def lights(*, now: datetime) -> list[Light]:
 
 def _webhook_lag(now: datetime) -> Light:
     waiting = WebhookEvent.objects.filter(state=WebhookEvent.State.PENDING).aggregate(
-        count=Count("pk"), oldest=Min("received_at")
+        count=Count("pk"),
+        oldest=Min("received_at"),
+        refused=Count("pk", filter=Q(error=StripeKeyRefused.__name__)),
     )
     url = _list("webhooks_webhookevent", "state__exact=pending")
+    if waiting["refused"]:
+        return Light(
+            "Webhooks",
+            State.BAD,
+            f"Stripe refuses our API key (STRIPE_API_KEY): {waiting['refused']:,} events wait,"
+            " and are worked off once it is accepted.",
+            url,
+        )
     if waiting["oldest"] is None:
         return Light("Webhooks", State.GOOD, f"All worked off{_usual_time()}.", url)
     lag = now - waiting["oldest"]
