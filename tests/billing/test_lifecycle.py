@@ -12,6 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 from billing.tasks import finish_changes
 from config.contract import clock
 from config.contract.ids import new_id
+from tests.billing.catalogues import PRO_ANNUAL
 from tests.sandbox.server import Control
 from webhooks.tasks import sweep
 
@@ -150,6 +151,53 @@ def test_from_sign_up_to_subscribing_again(stripe: Control) -> None:
     assert (newest["amount"], newest["status"]) == (9_900, "paid")
     alive = [one for one in stripe.objects("subscription") if one["status"] != "canceled"]
     assert len(alive) == 1
+
+
+@pytest.mark.usefixtures("annual_plans")
+def test_two_years_on_plans_that_are_paid_by_the_year(stripe: Control) -> None:
+    acme = Customer()
+    acme.sign_up()
+    let_webhooks_come(stripe)
+
+    # The year is paid as previewed; its units are there anew each month.
+    seen = acme.ask("POST", "plans/preview", {"planCode": "pro_annual"})
+    wanted = {"newPlanCode": "pro_annual", "prorationDate": seen["prorationDate"]}
+    acme.ask("POST", "plans/upgrade", {**wanted, "expectedAmount": seen["amount"]})
+    let_webhooks_come(stripe)
+    assert seen["amount"] == PRO_ANNUAL
+    for _ in range(3):
+        assert acme.stands == ("pro_annual", "active", 0, 100_000)
+        acme.use(60_000)
+        pass_time(stripe, 31)
+
+    # Monthly pro costs more a month: an upgrade, with the unused year given back.
+    assert acme.ask("POST", "plans/downgrade", {"newPlanCode": "pro"}, status=409)
+    seen = acme.ask("POST", "plans/preview", {"planCode": "pro"})
+    acme.ask("POST", "plans/upgrade", {"newPlanCode": "pro"})
+    let_webhooks_come(stripe)
+    assert acme.stands[:2] == ("pro", "active")
+    assert seen["amount"] == 0
+    assert sum(line["amount"] for line in seen["items"]) < -60_000
+
+    # And back to the year at the period's end; then to a small plan after that year.
+    scheduled = acme.ask("POST", "plans/downgrade", {"newPlanCode": "pro_annual"})
+    let_webhooks_come(stripe)
+    assert acme.ask("GET", "me/entitlements")["scheduledChange"] == scheduled
+    pass_time(stripe, 32)
+    assert acme.stands == ("pro_annual", "active", 0, 100_000)
+    yearly = acme.ask("GET", "invoices?limit=1")["invoices"][0]
+    assert yearly["amount"] == PRO_ANNUAL
+    ends = acme.ask("POST", "plans/downgrade", {"newPlanCode": "starter"})["effectiveAt"]
+    let_webhooks_come(stripe)
+    assert (datetime.fromisoformat(ends) - clock.now()).days > 330
+    pass_time(stripe, 367)
+    assert acme.stands[:2] == ("starter", "active")
+
+    # Cancelled, and subscribed to again by the year.
+    acme.ask("POST", "plans/cancel", {"at": "now"})
+    acme.ask("POST", "plans/subscribe", {"planCode": "business_annual"})
+    let_webhooks_come(stripe)
+    assert acme.stands[:2] == ("business_annual", "active")
 
 
 def test_webhooks_that_come_late_and_in_any_order_change_nothing(stripe: Control) -> None:
