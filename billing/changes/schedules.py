@@ -31,6 +31,7 @@ def downgrade(operation: Operation) -> Work:
         if mirror.scheduled_plan_code == wanted.code:
             effective = mirror.scheduled_at
         else:
+            refuse_agreed(gateway, subscription)
             _schedule(gateway, operation, subscription, wanted, step="schedule")
             ends = convergence.plan_item(subscription)["current_period_end"]
             effective = convergence.instant(ends)
@@ -54,9 +55,29 @@ def keep_plan(operation: Operation) -> Work:
     with gateway.session(org_id=operation.org_id):
         subscription = sight.alive(operation)
         if sight.mirror_of(subscription["id"]).scheduled_plan_code:
+            refuse_agreed(gateway, subscription)
             release(gateway, operation, subscription)
         after = convergence.fetch(subscription["id"])
     return Work(after, lambda: {"cancelled": "released" in operation.request})
+
+
+def refuse_agreed(gateway: Gateway, subscription: Json) -> None:
+    """Raise PlanChangeConflict where a schedule plans more than one change to come.
+
+    Ours never do: it was made at Stripe, for what staff agreed with the customer, and
+    neither a rewrite nor a release could bring the rest of it back.
+    """
+    schedule_id = subscription.get("schedule")
+    if not schedule_id:
+        return
+    schedule = gateway.retrieve_schedule(schedule_id=schedule_id)
+    running = (schedule.get("current_phase") or {}).get("start_date", 0)
+    later = [phase for phase in schedule["phases"] if phase["start_date"] > running]
+    ends_otherwise = schedule["status"] == "active" and schedule["end_behavior"] != "release"
+    if len(later) > 1 or ends_otherwise or any(one.get("add_invoice_items") for one in later):
+        raise PlanChangeConflict(
+            "The subscription follows a schedule that was agreed on; please ask us to change it"
+        )
 
 
 def release(gateway: Gateway, operation: Operation, subscription: Json) -> None:

@@ -74,6 +74,7 @@ def _move(operation: Operation) -> str:
     if not wanted.is_dearer_than(current):
         raise PlanChangeConflict("The plan is not dearer than the current one")
     sight.refuse_uncollected(subscription)
+    schedules.refuse_agreed(gateway, subscription)
     with selling(wanted) as sold:
         change = _change(subscription, sold, asked)
         if asked["expectedAmount"] is not None:

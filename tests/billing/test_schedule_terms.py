@@ -113,8 +113,7 @@ def test_a_downgrade_within_a_trial_leaves_the_trial(
 ) -> None:
     sandbox.settings(auto_card=True)
     subscription = owner.mirror.stripe_subscription_id
-    business = sandbox.objects("price")
-    [price] = [one["id"] for one in business if one["lookup_key"] == "business"]
+    price = _price(sandbox, "business")
     [item] = sandbox.show(subscription)["items"]["data"]
     dashboard.edit(
         subscription,
@@ -153,6 +152,62 @@ def test_a_refused_upgrade_puts_the_downgrade_back_on_the_same_terms(
     later = schedules(sandbox)[0]["phases"][1]
     assert [one["discount"] for one in later["discounts"]] == before["discounts"]
     assert [one["id"] for one in later["default_tax_rates"]] == [rate]
+
+
+def _price(sandbox: Control, plan: str) -> str:
+    [id_] = [one["id"] for one in sandbox.objects("price") if one["lookup_key"] == plan]
+    return str(id_)
+
+
+def _phase(sandbox: Control, plan: str) -> dict[str, Any]:
+    return {
+        "items": [{"price": _price(sandbox, plan)}],
+        "duration": {"interval": "month", "interval_count": 1},
+    }
+
+
+def test_an_agreement_made_at_stripe_is_left_alone_and_said_to_be_there(
+    sandbox: Control, owner: Owner, dashboard: Dashboard
+) -> None:
+    assert owner.upgrade("pro").status_code == 200
+    subscription: str = owner.mirror.stripe_subscription_id
+    made = dashboard.schedule(subscription, _phase(sandbox, "starter"), _phase(sandbox, "pro"))
+    owner.converge()
+    before = sandbox.show(made["id"])
+
+    assert owner.entitlements()["scheduledChange"]["newPlanCode"] == "starter"
+    assert owner.upgrade("business").status_code == 409
+    assert owner.keep_plan().status_code == 409
+    assert sandbox.show(made["id"]) == before
+    assert owner.cancel().status_code == 200
+    assert sandbox.show(subscription)["cancel_at_period_end"] is True
+
+
+def test_a_contract_that_ends_at_stripe_is_not_turned_into_one_that_goes_on(
+    sandbox: Control, owner: Owner, dashboard: Dashboard
+) -> None:
+    assert owner.upgrade("pro").status_code == 200
+    made = dashboard.schedule(owner.mirror.stripe_subscription_id, end_behavior="cancel")
+    owner.converge()
+    before = sandbox.show(made["id"])
+
+    assert owner.downgrade("starter").status_code == 409
+    assert owner.upgrade("business").status_code == 409
+    assert sandbox.show(made["id"]) == before
+
+
+def test_one_change_planned_at_stripe_is_taken_back_like_ours(
+    sandbox: Control, owner: Owner, dashboard: Dashboard
+) -> None:
+    assert owner.upgrade("business").status_code == 200
+    before = terms_of(sandbox, owner)
+    dashboard.schedule(owner.mirror.stripe_subscription_id, _phase(sandbox, "starter"))
+    owner.converge()
+
+    assert owner.downgrade("pro").status_code == 200
+    assert owner.entitlements()["scheduledChange"]["newPlanCode"] == "pro"
+    assert owner.keep_plan().status_code == 200
+    assert terms_of(sandbox, owner) == before
 
 
 _optional = {
