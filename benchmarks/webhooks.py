@@ -212,9 +212,8 @@ def _plant(concurrency: int) -> Iterator[Plant]:
 
         sandbox = ["python", "-m", "billing.sandbox"]
         run("sandbox", sandbox, lambda: listens(sandbox_port), "sandbox")
-        web = ["granian", "--interface", "wsgi", "config.wsgi:application", "--no-ws"]
-        web += ["--host", "127.0.0.1", "--port", str(port), "--blocking-threads", "4"]
-        run("web", [*web, "--workers", "2", "--log-level", "warning"], lambda: listens(port), "web")
+        web = ["python", "-m", "config.edge", "--port", str(port)]
+        run("web", web, lambda: listens(port), "web")
         worker = [*celery, "worker", "-l", "INFO", "--concurrency", str(concurrency)]
         worker += ["--without-gossip", "--without-mingle"]
         run("worker", worker, _gaps_are_filled, "worker")

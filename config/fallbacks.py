@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import structlog
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
 from config.contract.errors import Forbidden, InternalError, NotFound, ValidationFailed
 from config.contract.responses import error_response
+
+logger = structlog.get_logger("metergate.request")
 
 
 def _is_api(request: HttpRequest) -> bool:
@@ -24,8 +28,12 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400 from Django itself: a bad host, a suspicious header."""
+    said = "The request is not valid"
+    if isinstance(exception, DisallowedHost):
+        said = "The Host is not one of ALLOWED_HOSTS"
+        logger.warning("host_refused", host=request.META.get("HTTP_HOST", "")[:253])
     if _is_api(request):
-        return error_response(request, ValidationFailed({"": ["The request is not valid"]}))
+        return error_response(request, ValidationFailed({"": [said]}))
     return defaults.bad_request(request, exception)
 
 

@@ -102,12 +102,20 @@ PGHISTORY_DEFAULT_TRACKERS = (
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 #: Bodies are capped per route (config.contract.bodies), before they are read.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+#: Threads of a web process (config.edge): for checks, single uses and Stripe's events; for
+#: what may ask Stripe, most of which only wait; and for all else.
+WEB_HOT_THREADS = env.int("WEB_HOT_THREADS", default=4)
+STRIPE_PLACES = env.int("STRIPE_PLACES", default=18)
+WEB_WIDE_THREADS = env.int("WEB_WIDE_THREADS", default=4)
+#: Seconds that a request's body may take to arrive, and one more for each 64 KiB of it.
+WEB_BODY_SECONDS = env.float("WEB_BODY_SECONDS", default=10.0)
+if min(WEB_HOT_THREADS, WEB_WIDE_THREADS) < 1:
+    raise ImproperlyConfigured("WEB_HOT_THREADS and WEB_WIDE_THREADS must be 1 or more")
 HOT_ROUTES = frozenset({"api/quota/check", "api/v1/usage", "api/v1/usage/batch"})
 QUIET_ROUTES = ("healthz", "readyz", "metrics", "static/")
 
 if not EMBEDDED:
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
-    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
@@ -152,6 +160,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "config.contract.middleware.ContextMiddleware",
+    "config.machines.MachineMiddleware",
     "tokens.cors.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -188,9 +197,9 @@ WHITENOISE_AUTOREFRESH = False
 
 # --- PostgreSQL: the only truth -----------------------------------------------
 
-#: Threads of a web process, for whoever starts it (`--blocking-threads`). Each may hold one
-#: connection of either pool.
-WEB_THREADS = env.int("WEB_THREADS", default=24)
+#: All threads of a web process, and one for /readyz and /metrics. Each may hold one connection
+#: of either pool.
+WEB_THREADS = WEB_HOT_THREADS + WEB_WIDE_THREADS + STRIPE_PLACES + 1
 _WEB_POOL = env.int("DATABASE_POOL_SIZE", default=WEB_THREADS)
 _STATEMENT_TIMEOUT_MS = {"web": 2_000, "worker": 30_000, "command": 0}[PROCESS_ROLE]
 
@@ -408,14 +417,10 @@ CLOCK_MAY_MOVE = STRIPE_MODE == "sandbox"
 STRIPE_CALLERS = {
     "at_once": env.int("STRIPE_CALLERS", default=6),
     "at_once_per_org": env.int("STRIPE_CALLERS_PER_ORG", default=3),
-    "places": env.int("STRIPE_PLACES", default=18),
+    "places": STRIPE_PLACES,
     "places_per_org": env.int("STRIPE_PLACES_PER_ORG", default=14),
     "wait_seconds": env.float("STRIPE_WAIT_SECONDS", default=2.5),
 }
-if STRIPE_CALLERS["places"] >= WEB_THREADS:
-    raise ImproperlyConfigured(
-        "STRIPE_PLACES must be below WEB_THREADS: quota checks need threads of their own"
-    )
 if min(STRIPE_CALLERS.values()) <= 0:
     raise ImproperlyConfigured("STRIPE_CALLERS, STRIPE_PLACES and their shares must be above 0")
 

@@ -14,7 +14,7 @@ from config.contract.clients import clients
 from config.contract.context import identify
 from config.contract.errors import Forbidden, NotFound, Unauthenticated
 from config.contract.ids import is_well_formed
-from tokens import access, domains, jwt
+from tokens import access, callers, domains, jwt
 from tokens.models import OPERATOR_KEY_PREFIX
 from tokens.principals import ANY_ORG, Principal, StaffPrincipal
 
@@ -38,7 +38,8 @@ def authenticate(request: HttpRequest) -> Principal:
     domain, suspended). Which organisation the request names, in its body or the
     tenant header, is looked at after its shape: `tokens.permissions.acting_for`.
     """
-    claims = jwt.read(bearer(request), audience=settings.TOKEN_AUDIENCE, now=clock.real_now())
+    token = bearer(request)
+    claims = jwt.read(token, audience=settings.TOKEN_AUDIENCE, now=clock.real_now())
     principal = Principal(
         subject=claims["sub"],
         org_id=claims["org"],
@@ -51,6 +52,17 @@ def authenticate(request: HttpRequest) -> Principal:
     identify(request, tenant_id=tenant_id, principal=principal.subject, scopes=principal.scopes)
     if principal.domain:
         domains.require(request, principal.domain)
+    try:
+        principal = _let_in(request, principal)
+    except Unauthenticated:
+        callers.forget(token)
+        raise
+    owner = principal.subject if principal.is_operator else principal.org_id
+    callers.remember(token, owner, until=claims["exp"])
+    return principal
+
+
+def _let_in(request: HttpRequest, principal: Principal) -> Principal:
     if principal.is_operator:
         # Its own row of access: a revoked key is suspended there.
         own = access.summary(principal.family_id, clients.copy.read(principal.family_id))

@@ -1,7 +1,7 @@
 """Rate limits: exact where Valkey counts them, still there where it is away."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, cast
@@ -33,7 +33,7 @@ class AddressThrottle(BaseThrottle):
         """Count the request. Raises Throttled beyond the limit."""
         notation: str = getattr(settings, self.setting)
         if notation:
-            hit(_item(notation), self.setting, _household(client_address(http(request))))
+            hit(_item(notation), self.setting, household(address_of(http(request).META)))
         return True
 
 
@@ -79,15 +79,20 @@ def count_hot(org_id: str) -> None:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the IP address of the client.
+    """Return the IP address of the client."""
+    return address_of(request.META)
+
+
+def address_of(meta: Mapping[str, Any]) -> str:
+    """Return the IP address of the client, from a WSGI environment.
 
     `X-Forwarded-For` counts only for as many proxies as the setting says are
     ours, from the right: what stands further left a client can write itself.
     """
-    peer = str(request.META.get("REMOTE_ADDR") or "unknown")
+    peer = str(meta.get("REMOTE_ADDR") or "unknown")
     if not settings.TRUSTED_PROXIES:
         return peer
-    hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    hops = meta.get("HTTP_X_FORWARDED_FOR", "").split(",")
     if len(hops) < settings.TRUSTED_PROXIES:
         return peer
     address = _parsed(hops[-settings.TRUSTED_PROXIES])
@@ -107,8 +112,8 @@ def _parsed(hop: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _household(address: str) -> str:
-    # Whoever has one address of IPv6 has 2^64 of them: they count as one.
+def household(address: str) -> str:
+    """Return what an address counts as: who has one of IPv6 has 2^64 of them, which are one."""
     parsed = _parsed(address)
     if not isinstance(parsed, IPv6Address):
         return address

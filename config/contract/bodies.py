@@ -51,8 +51,13 @@ def read_json(request: Request | HttpRequest, *, cap: int = BODY_CAP) -> Any:
 def read_raw(request: Request | HttpRequest, *, cap: int) -> bytes:
     """Return the raw body.
 
-    Raises PayloadTooLarge beyond `cap` bytes, MalformedJson where its length is no number.
+    Raises UnsupportedMediaType where it is encoded (a few bytes of gzip may stand for
+    any number of others), PayloadTooLarge beyond `cap` bytes, MalformedJson where its
+    length is no number.
     """
+    encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedMediaType("Send the body without a content encoding")
     try:
         declared = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:

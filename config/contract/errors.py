@@ -58,10 +58,17 @@ class PayloadTooLarge(ApiError):
 
 
 class UnsupportedMediaType(ApiError):
-    """A body that is not declared as JSON."""
+    """A body that is not declared as JSON, or that is encoded."""
+
+    def __init__(self, message: str = "Send application/json") -> None:
+        super().__init__("UNSUPPORTED_MEDIA_TYPE", message, 415)
+
+
+class RequestTimeout(ApiError):
+    """The body did not arrive in time."""
 
     def __init__(self) -> None:
-        super().__init__("UNSUPPORTED_MEDIA_TYPE", "Send application/json", 415)
+        super().__init__("REQUEST_TIMEOUT", "The body did not arrive in time", 408)
 
 
 class NotFound(ApiError):

@@ -1,6 +1,8 @@
 """Identifiers: UUIDv7 shown as a prefix and Crockford base32."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from uuid_utils.compat import uuid7
 
@@ -33,6 +35,17 @@ def new_request_id() -> str:
 def is_well_formed(candidate: str | None) -> bool:
     """Tell whether a client's request or correlation id may be used as it is."""
     return candidate is not None and _WELL_FORMED.fullmatch(candidate) is not None
+
+
+def call_ids(meta: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the request and the correlation id of a call, from its WSGI environment.
+
+    One that is missing or malformed is made; the correlation id is then the request id.
+    """
+    candidate = meta.get("HTTP_X_REQUEST_ID")
+    request_id = candidate if candidate and is_well_formed(candidate) else new_request_id()
+    candidate = meta.get("HTTP_X_CORRELATION_ID")
+    return request_id, candidate if candidate and is_well_formed(candidate) else request_id
 
 
 def trace_id_of(traceparent: str | None) -> str | None:

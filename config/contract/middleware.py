@@ -18,7 +18,7 @@ from config.contract.context import (
     told_decision,
 )
 from config.contract.errors import InternalError
-from config.contract.ids import is_well_formed, new_request_id, trace_id_of
+from config.contract.ids import call_ids, trace_id_of
 from config.contract.responses import error_response
 
 logger = structlog.get_logger("metergate.request")
@@ -89,10 +89,7 @@ class ContextMiddleware:
 
 
 def _call_state(request: HttpRequest) -> CallState:
-    given = request.META.get("HTTP_X_REQUEST_ID")
-    request_id = given if given is not None and is_well_formed(given) else new_request_id()
-    given = request.META.get("HTTP_X_CORRELATION_ID")
-    correlation_id = given if given is not None and is_well_formed(given) else request_id
+    request_id, correlation_id = call_ids(request.META)
     return CallState(
         request_id=request_id,
         correlation_id=correlation_id,

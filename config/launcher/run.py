@@ -27,8 +27,6 @@ from config.launcher.supervisor import Supervisor, tail
 from config.launcher.ui import BOLD, Refusal, paint, say, step
 
 DEFAULT_PORT = 8000
-# Of each web process, most of them for whoever waits for Stripe (docs/operations.md).
-WEB_THREADS = "24"
 LOOK_AROUND = 0.2
 # Marks a generated password that was never shown.
 UNSEEN = "password.unseen"
@@ -85,7 +83,6 @@ def run(*, port: int | None, verbose: bool) -> int:
         ) as up:
             variables = common_variables(places.data, fresh_metrics=True) | up.addresses
             variables["PORT"] = str(web_port)
-            variables["WEB_THREADS"] = given("WEB_THREADS") or WEB_THREADS
             instance.publish(State(os.getpid(), "run", str(up.sockets or ""), variables))
             # --port is the caller's word too, and the newer one.
             complete = for_children(secrets | variables, env.folder) | {"PORT": str(web_port)}
@@ -148,11 +145,9 @@ def prepare_and_start(this: Run, up: Servers) -> list[logs.Follower]:
     )
     start_followed(
         this.spec(
-            *("web", "granian", "--interface", "wsgi", "config.wsgi:application"),
-            *("--host", ports.LOOPBACK, "--port", str(this.port), "--workers", "2"),
-            # Without a limit each of hundreds of threads would open a connection.
-            *("--blocking-threads", this.variables["WEB_THREADS"], "--no-ws", "--no-access-log"),
-            *("--respawn-failed-workers", "--workers-kill-timeout", "5"),
+            *("web", "config.edge", "--host", ports.LOOPBACK, "--port", str(this.port)),
+            # Longer than granian gives its own processes to finish.
+            grace=15.0,
         ),
         lambda pid: _answers(this.port),
     )

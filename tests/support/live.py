@@ -102,9 +102,8 @@ def web(env: dict[str, str]) -> Iterator[Live]:
     """Run a web process until the block ends, as `./dev run` does; then stop it with SIGTERM."""
     base = f"http://127.0.0.1:{env['PORT']}"
     command = [
-        *(str(Path(sys.executable).parent / "granian"), "--interface", "wsgi"),
-        *("config.wsgi:application", "--host", "127.0.0.1", "--port", env["PORT"]),
-        *("--workers", "1", "--blocking-threads", "4", "--no-ws"),
+        *(sys.executable, "-m", "config.edge"),
+        *("--host", "127.0.0.1", "--port", env["PORT"], "--workers", "1"),
     ]
     with running(command, env, ready=f"{base}/readyz"):
         yield Live(base, env)

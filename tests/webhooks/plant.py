@@ -50,9 +50,8 @@ class Plant:
         """Start a web process and wait until it answers."""
         self._start(
             "web",
-            *("granian", "--interface", "wsgi", "config.wsgi:application", "--no-ws"),
-            *("--host", "127.0.0.1", "--port", str(self.port)),
-            *("--workers", "1", "--blocking-threads", "4"),
+            *("python", "-m", "config.edge", "--host", "127.0.0.1", "--port", str(self.port)),
+            *("--workers", "1"),
             role="web",
         )
         self._wait(lambda: self._answers("/healthz"), "web")
