@@ -199,9 +199,12 @@ def _words(included: int, overage: str, price: Decimal | None) -> str:
     return f"{included} then {overage}{more}"
 
 
-def allowances_of(plan: Plan) -> dict[str, Allowance]:
-    """Return what a plan includes, as `quotas` takes it."""
-    return {one.metric: Allowance(one.included_units, one.overage) for one in plan.metrics.all()}
+def allowances_of(plan: Plan, *, quantity: int = 1) -> dict[str, Allowance]:
+    """Return what so many of a plan include, as `quotas` takes it."""
+    return {
+        one.metric: Allowance(min(one.included_units * quantity, _MOST_UNITS), one.overage)
+        for one in plan.metrics.all()
+    }
 
 
 def period_rule_of(plan: Plan) -> str:

@@ -123,7 +123,7 @@ def end_trials(*, now: datetime) -> int:
                 convergence.converge(made, because="checkout completed")
         except (Unavailable, StripeKeyRefused):
             raise
-        except (ApiError, convergence.UnknownPrice) as error:
+        except ApiError as error:
             # One that cannot be settled must not keep the others waiting.
             logger.error(
                 "checkout_trial_stuck", org_id=entitlement.org_id, error=type(error).__name__

@@ -12,6 +12,7 @@ once the fetch was applied (or dropped for a newer one) has the write in it, and
 the answer is read from that.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,9 +20,9 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from billing import catalogue, numbering
-from billing.models import InvoiceRef, Organization, Plan, Subscription
-from billing.stripe_gateway import Gateway, StripeNotFound
+from billing import catalogue, known_prices, numbering
+from billing.models import InvoiceRef, Organization, Plan, PlanPrice, Subscription
+from billing.stripe_gateway import Gateway, StripeNotFound, is_metered
 from config.contract import clock, history
 from config.contract.clients import clients
 from config.contract.errors import ApiError
@@ -34,11 +35,30 @@ Json = dict[str, Any]
 
 
 class UnknownPrice(ApiError):
-    """A subscription is on a price that no plan of the catalogue has (502)."""
+    """A plan is to be changed of a subscription that is on no price of any plan (502)."""
 
-    def __init__(self, price_or_subscription: str) -> None:
+    def __init__(self, subscription_id: str) -> None:
         super().__init__("STRIPE_ERROR", "The subscription is on a price of no plan", 502)
-        logger.error("price_unknown", of=price_or_subscription)
+        logger.error("price_unknown", subscription=subscription_id)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanItem:
+    """The item of a subscription (or of a schedule's phase) that sells a plan."""
+
+    item: Json
+    price: PlanPrice
+
+    @property
+    def quantity(self) -> int:
+        """How many of the plan are paid for: all that it includes is multiplied by it."""
+        return int(self.item.get("quantity", 1))
+
+    @property
+    def plan(self) -> Plan:
+        """The plan at the price that is paid for it (PlanPrice.applied_to)."""
+        plan = Plan.objects.prefetch_related("metrics").get(code=self.price.plan_code)
+        return self.price.applied_to(plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +77,44 @@ def take_number(subscription_id: str) -> int:
 
 
 def fetch(subscription_id: str, *, number: int | None = None) -> Fetched:
-    """Fetch a subscription and its schedule. Raises the gateway's errors. No transaction open."""
+    """Fetch a subscription and its schedule. Raises the gateway's errors. No transaction open.
+
+    Under the number 0 it is for looking only, and the prices it is on are not remembered.
+    """
     number = take_number(subscription_id) if number is None else number
     gateway: Gateway = clients.stripe
     with gateway.session():
         try:
-            found = gateway.retrieve_subscription(subscription_id=subscription_id)
+            subscription = gateway.retrieve_subscription(subscription_id=subscription_id)
         except StripeNotFound:
             return Fetched(subscription_id, number, None)
-        return Fetched(subscription_id, number, found, _schedule_of(gateway, found))
+        fetched = Fetched(
+            subscription_id, number, subscription, _schedule_of(gateway, subscription)
+        )
+        if number:
+            _learn_prices(fetched)
+        return fetched
+
+
+def retrieve(subscription_id: str) -> Json:
+    """Return a subscription as Stripe has it now; the prices it is on are remembered.
+
+    Raises the gateway's errors. No transaction open.
+    """
+    gateway: Gateway = clients.stripe
+    with gateway.session():
+        subscription = gateway.retrieve_subscription(subscription_id=subscription_id)
+        _learn_prices(Fetched(subscription_id, 0, subscription))
+    return subscription
+
+
+def _learn_prices(fetched: Fetched) -> None:
+    """Remember the plans' prices that came whole with a subscription and its schedule."""
+    phases = fetched.schedule["phases"] if fetched.schedule else []
+    subscriptions = [fetched.subscription["items"]["data"]] if fetched.subscription else []
+    for items in (*subscriptions, *(phase["items"] for phase in phases)):
+        prices = [item["price"] for item in items if isinstance(item["price"], dict)]
+        known_prices.learn_of_items(clients.stripe, prices, now=clock.now())
 
 
 def apply(fetched: Fetched, *, because: str) -> str | None:
@@ -73,7 +122,8 @@ def apply(fetched: Fetched, *, because: str) -> str | None:
 
     Runs inside the caller's transaction. A terminal state is final. The
     entitlement is computed from all of the organisation's subscriptions, so that
-    a late word of a dead one cannot lock out its successor. Raises UnknownPrice.
+    a late word of a dead one cannot lock out its successor. One on a price of no
+    plan stays on the plan it was last known to be on, and follows in all else.
     """
     organization = _organization_of(fetched)
     mirror = (
@@ -105,7 +155,7 @@ def apply(fetched: Fetched, *, because: str) -> str | None:
 
 
 def converge(subscription_id: str, *, because: str) -> str | None:
-    """Fetch a subscription and write it down. Raises the gateway's errors, UnknownPrice."""
+    """Fetch a subscription and write it down. Raises the gateway's errors."""
     fetched = fetch(subscription_id)
     with transaction.atomic():
         return apply(fetched, because=because)
@@ -123,12 +173,12 @@ def grant_from_mirrors(org_id: str, *, because: str) -> None:
     if leading is None:
         return
     plan = Plan.objects.prefetch_related("metrics").get(code=leading.plan_code)
-    access.open_access(org_id, installation_limit=plan.installation_limit)
+    access.open_access(org_id, installation_limit=plan.installation_limit * leading.quantity)
     grant(
         org_id=org_id,
         plan_code=plan.code,
         status=leading.status,
-        allowances=catalogue.allowances_of(plan),
+        allowances=catalogue.allowances_of(plan, quantity=leading.quantity),
         because=because,
         now=now,
         anchor_at=leading.billing_cycle_anchor or leading.created_at or now,
@@ -171,24 +221,41 @@ def lock_organization(
     return found
 
 
-def plan_code_of(price: Json) -> str:
-    """Return the plan a price sells. Raises UnknownPrice."""
-    named = (price.get("metadata") or {}).get("plan_code") or price.get("lookup_key")
-    if named and Plan.objects.filter(code=named).exists():
-        return str(named)
-    plan = Plan.objects.filter(stripe_price_id=price["id"]).first()
-    if plan is None:
-        raise UnknownPrice(str(price["id"]))
-    return plan.code
+def sold_item(subscription: Json) -> PlanItem | None:
+    """Return the item that sells the plan, known by its price; None where no item does.
+
+    Add-ons stand beside it, in any order. Of two that sell plans it is the dearer.
+    """
+    return _plan_item(subscription["items"]["data"])
 
 
 def plan_item(subscription: Json) -> Json:
-    """Return the item that carries the plan: the licensed one, not the metered ones."""
-    for item in subscription["items"]["data"]:
-        if (item["price"].get("recurring") or {}).get("usage_type") != "metered":
-            found: Json = item
-            return found
-    raise UnknownPrice(str(subscription["id"]))
+    """Return the item that sells the plan. Raises UnknownPrice where none does."""
+    sold = sold_item(subscription)
+    if sold is None:
+        raise UnknownPrice(str(subscription["id"]))
+    return sold.item
+
+
+def main_item(subscription: Json) -> Json:
+    """Return the plan's item, or where no item sells a plan the one that stands for it."""
+    sold = sold_item(subscription)
+    if sold is not None:
+        return sold.item
+    items: list[Json] = subscription["items"]["data"]
+    return next((item for item in items if not is_metered(item)), items[0])
+
+
+def _plan_item(items: list[Json]) -> PlanItem | None:
+    """Return the plan's item among these, whose prices are whole or (in a phase) ids."""
+    whole = [item["price"] for item in items if isinstance(item["price"], dict)]
+    known = known_prices.identified(whole)
+    known |= known_prices.by_id(_id(item["price"]) for item in items if item["price"] not in whole)
+    sold = [
+        PlanItem(item, known[_id(item["price"])]) for item in items if _id(item["price"]) in known
+    ]
+    own = [one for one in sold if one.price.is_plans_own]
+    return max(own, key=lambda one: one.price.monthly_amount, default=None)
 
 
 def is_collection_given_up(subscription: Json) -> bool:
@@ -228,17 +295,18 @@ def _write(mirror: Subscription, fetched: Fetched) -> None:
         mirror.status = Status.CANCELED
         mirror.ended_at = mirror.ended_at or now
         return
-    item = plan_item(subscription)
+    sold = sold_item(subscription)
+    item = main_item(subscription) if sold is None else sold.item
     was = mirror.status
     mirror.stripe_customer_id = str(subscription["customer"])
     mirror.status = status_of(subscription)
-    try:
-        mirror.plan_code = plan_code_of(item["price"])
-    except UnknownPrice:
-        # What is over is over, whatever it was: access must end. The last known plan stays.
-        if mirror.status not in Subscription.TERMINAL:
-            raise
+    if sold is not None:
+        mirror.plan_code, mirror.quantity = sold.price.plan_code, sold.quantity
+    elif mirror.status not in Subscription.TERMINAL:
+        # The last known plan stays; whether there is access does not depend on it.
+        logger.error("price_unknown", subscription=subscription["id"])
     mirror.stripe_item_id = item["id"]
+    mirror.stripe_price_id = item["price"]["id"]
     mirror.stripe_schedule_id = _id(subscription.get("schedule"))
     mirror.current_period_start = instant(item["current_period_start"])
     mirror.current_period_end = instant(item["current_period_end"])
@@ -251,26 +319,36 @@ def _write(mirror: Subscription, fetched: Fetched) -> None:
         mirror.past_due_since = mirror.past_due_since if was == Status.PAST_DUE else now
     else:
         mirror.past_due_since = None
-    mirror.scheduled_plan_code, mirror.scheduled_at = _next_phase(fetched, mirror)
+    following = _next_plan(fetched, mirror)
+    mirror.scheduled_plan_code, mirror.scheduled_quantity, mirror.scheduled_at = following
 
 
-def _next_phase(fetched: Fetched, mirror: Subscription) -> tuple[str, datetime | None]:
+def _next_plan(fetched: Fetched, mirror: Subscription) -> tuple[str, int, datetime | None]:
+    """Return the plan that a schedule changes to, how many of it, and when.
+
+    A phase that sells no plan says nothing of it: the running one goes on here.
+    """
+    schedule = fetched.schedule
+    if schedule is not None and schedule["status"] in ("active", "not_started"):
+        for phase in _later_phases(schedule):
+            sold = _plan_item(phase["items"])
+            if sold is not None and sold.price.plan_code != mirror.plan_code:
+                return sold.price.plan_code, sold.quantity, instant(phase["start_date"])
+    return "", 1, None
+
+
+def unknown_phases(fetched: Fetched) -> list[Json]:
+    """Return the phases to come of its schedule that sell no plan."""
     schedule = fetched.schedule
     if schedule is None or schedule["status"] not in ("active", "not_started"):
-        return "", None
+        return []
+    return [phase for phase in _later_phases(schedule) if _plan_item(phase["items"]) is None]
+
+
+def _later_phases(schedule: Json) -> list[Json]:
     reached = int(clock.now().timestamp())
     current = (schedule.get("current_phase") or {}).get("start_date") or reached
-    for phase in schedule["phases"]:
-        if phase["start_date"] <= current:
-            continue
-        code = plan_code_of(_price_of(phase["items"][0]["price"]))
-        if code != mirror.plan_code:
-            return code, instant(phase["start_date"])
-    return "", None
-
-
-def _price_of(price: Any) -> Json:
-    return price if isinstance(price, dict) else {"id": price}
+    return [phase for phase in schedule["phases"] if phase["start_date"] > current]
 
 
 def _scheduled(mirror: Subscription, current: Plan) -> ScheduledChange | None:
@@ -279,7 +357,7 @@ def _scheduled(mirror: Subscription, current: Plan) -> ScheduledChange | None:
     plan = Plan.objects.prefetch_related("metrics").get(code=mirror.scheduled_plan_code)
     return ScheduledChange(
         plan.code,
-        catalogue.allowances_of(plan),
+        catalogue.allowances_of(plan, quantity=mirror.scheduled_quantity),
         mirror.scheduled_at,
         catalogue.period_rule_of(plan),
         # Another interval starts a billing cycle of its own.
@@ -292,12 +370,12 @@ def _schedule_of(gateway: Gateway, subscription: Json) -> Json | None:
     if not schedule_id:
         return None
     schedule = gateway.retrieve_schedule(schedule_id=schedule_id)
-    for phase in schedule["phases"]:
-        # Phases name prices by id; what one sells may have to be asked for.
-        for item in phase["items"][:1]:  # the plan's; the others are metered
-            known = Plan.objects.filter(stripe_price_id=_id(item["price"])).exists()
-            if not known and not isinstance(item["price"], dict):
-                item["price"] = gateway.retrieve_price(price_id=item["price"])
+    for phase in _later_phases(schedule):
+        if _plan_item(phase["items"]) is None:
+            # Phases name prices by id; what one sells may have to be asked for.
+            for item in phase["items"]:
+                with suppress(StripeNotFound):
+                    item["price"] = gateway.retrieve_price(price_id=_id(item["price"]))
     return schedule
 
 

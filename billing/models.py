@@ -1,6 +1,8 @@
 """Organisations, what is sold to them, and the mirror of what Stripe says."""
 
+from copy import copy
 from datetime import datetime
+from decimal import ROUND_HALF_UP
 from fractions import Fraction
 from typing import ClassVar
 
@@ -39,6 +41,9 @@ class Plan(models.Model):
     """
 
     MONTHS: ClassVar = {"month": 1, "year": 12}
+    #: The plan as the catalogue has it, on a copy that carries somebody's price
+    #: (PlanPrice.applied_to).
+    listed: "Plan | None" = None
 
     code = models.CharField(max_length=40, unique=True)
     name = models.CharField(max_length=100)
@@ -82,8 +87,12 @@ class Plan(models.Model):
         return Fraction(self.amount, months), months
 
     def is_dearer_than(self, other: "Plan") -> bool:
-        """Tell whether moving to this plan from the other is an upgrade; back is a downgrade."""
-        return self.rank > other.rank
+        """Tell whether moving to this plan from the other is an upgrade; back is a downgrade.
+
+        Where somebody pays for one today exactly what the other costs, the catalogue
+        decides: there has to be a way between them.
+        """
+        return (self.rank, (self.listed or self).rank) > (other.rank, (other.listed or other).rank)
 
     def metered_allowances(self) -> "list[PlanAllowance]":
         """Return the allowances whose overage the renewals of a subscription charge.
@@ -94,6 +103,61 @@ class Plan(models.Model):
         if self.interval != "month":
             return []
         return [one for one in self.metrics.all() if one.overage == Overage.ALLOW]
+
+
+class PlanPrice(models.Model):
+    """A price at Stripe that a plan was ever sold at, and which it is then for ever.
+
+    A price there never changes: whoever subscribed at it keeps it, whatever the
+    catalogue says since. `unit_amount` is in minor units of `currency` per
+    interval, or per unit of `metric` where the price meters use past the plan; None
+    where it has no single amount (tiers). `sold_until` is None while it is on sale.
+    """
+
+    stripe_price_id = models.CharField(max_length=255, unique=True)
+    plan_code = models.CharField(max_length=40)
+    metric = models.CharField(max_length=64, blank=True)
+    unit_amount = models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True)
+    currency = models.CharField(max_length=3)
+    interval = models.CharField(max_length=5)
+    interval_count = models.PositiveSmallIntegerField(default=1)
+    sold_since = models.DateTimeField(null=True, blank=True)
+    sold_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "price of a plan"
+        verbose_name_plural = "prices of plans"
+        ordering = ["plan_code", "metric", "-sold_since", "-pk"]
+        indexes = [
+            # What a plan was ever sold at.
+            models.Index(fields=["plan_code", "metric"], name="plan_price_by_plan"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan_code} {self.metric} {self.stripe_price_id}"
+
+    @property
+    def is_plans_own(self) -> bool:
+        """Whether it sells the plan itself, rather than use past it."""
+        return self.metric == ""
+
+    @property
+    def monthly_amount(self) -> Fraction:
+        """Minor units per month, exactly; nothing where it has no single amount."""
+        months = Plan.MONTHS.get(self.interval, 1) * self.interval_count
+        return Fraction(self.unit_amount or 0) / months
+
+    def applied_to(self, plan: Plan) -> Plan:
+        """Return the plan as it costs at this price. A copy to compare and show, not to save."""
+        deal = copy(plan)
+        deal.listed = plan
+        if self.unit_amount is not None:
+            per_interval = self.unit_amount / self.interval_count
+            deal.amount = int(per_interval.to_integral_value(ROUND_HALF_UP))
+        deal.currency = self.currency
+        if self.interval in Plan.MONTHS:
+            deal.interval = self.interval
+        return deal
 
 
 class PlanAllowance(models.Model):
@@ -166,6 +230,8 @@ class Subscription(models.Model):
     status = models.CharField(max_length=20, choices=Status, blank=True)
     plan_code = models.CharField(max_length=40, blank=True)
     stripe_item_id = models.CharField(max_length=255, blank=True)
+    stripe_price_id = models.CharField(max_length=255, blank=True, db_default="")
+    quantity = models.PositiveBigIntegerField(default=1, db_default=1)
     stripe_schedule_id = models.CharField(max_length=255, blank=True)
     current_period_start = models.DateTimeField(null=True, blank=True)
     current_period_end = models.DateTimeField(null=True, blank=True)
@@ -174,6 +240,7 @@ class Subscription(models.Model):
     past_due_since = models.DateTimeField(null=True, blank=True)
     cancel_at = models.DateTimeField(null=True, blank=True)
     scheduled_plan_code = models.CharField(max_length=40, blank=True)
+    scheduled_quantity = models.PositiveBigIntegerField(default=1, db_default=1)
     scheduled_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(null=True, blank=True, help_text="When Stripe made it.")
@@ -206,6 +273,14 @@ class Subscription(models.Model):
         if self.scheduled_at is not None and self.scheduled_at <= now:
             return self.scheduled_plan_code
         return self.plan_code
+
+    def plan(self) -> Plan | None:
+        """Return its plan at the price that is paid for it; None where no plan is known."""
+        plan = Plan.objects.prefetch_related("metrics").filter(code=self.plan_code).first()
+        price = PlanPrice.objects.filter(
+            stripe_price_id=self.stripe_price_id, plan_code=self.plan_code
+        ).first()
+        return plan if plan is None or price is None else price.applied_to(plan)
 
 
 @pghistory.track(

@@ -1,12 +1,16 @@
 """Which price at Stripe a plan is sold at."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import structlog
 
+from billing import known_prices
+from billing.known_prices import overage_key
 from billing.models import Plan
 from billing.stripe_gateway import StripeFailed, StripeRefused
+from config.contract import clock
 from config.contract.clients import clients
 from config.contract.errors import ApiError
 
@@ -22,17 +26,21 @@ def price_id(plan: Plan) -> str:
     if plan.stripe_price_id:
         return plan.stripe_price_id
     price = clients.stripe.find_price(lookup_key=plan.code)
-    if price is None or not _sells(price, plan):
+    if price is None or not sells(price, plan, Decimal(plan.amount)):
         logger.error("price_missing", plan_code=plan.code)
         raise ApiError("STRIPE_ERROR", "The plan cannot be sold right now", 502)
-    found: str = price["id"]
-    Plan.objects.filter(pk=plan.pk).update(stripe_price_id=found)
-    return found
+    sell_at(plan, price, now=clock.now())
+    return str(price["id"])
 
 
-def overage_key(plan_code: str, metric: str) -> str:
-    """Return the lookup key of the metered price at which a plan's overage is sold."""
-    return f"{plan_code}.{metric}.overage"
+def sell_at(plan: Plan, price: dict[str, Any], *, now: datetime) -> None:
+    """Sell the plan at this price of Stripe's from `now` on, and remember that it was."""
+    known_prices.put_on_sale(price, plan_code=plan.code, now=now)
+    # Unless it costs something else meanwhile: then this price is not the plan's any more.
+    same = Plan.objects.filter(
+        pk=plan.pk, amount=plan.amount, currency=plan.currency, interval=plan.interval
+    )
+    same.update(stripe_price_id=price["id"])
 
 
 def metered_price_ids(plan: Plan) -> list[str]:
@@ -52,6 +60,12 @@ def metered_price_ids(plan: Plan) -> list[str]:
         if price is None or Decimal(price["unit_amount_decimal"] or 0) != one.overage_unit_amount:
             logger.error("price_missing", plan_code=plan.code, metric=one.metric)
             raise ApiError("STRIPE_ERROR", "The plan cannot be sold right now", 502)
+    known = known_prices.by_id(at_stripe[key]["id"] for key in keys)
+    for key, one in zip(keys, sold, strict=True):
+        price = at_stripe[key]
+        row = known.get(price["id"])
+        if row is None or row.sold_until is not None:
+            known_prices.put_on_sale(price, plan_code=plan.code, metric=one.metric, now=clock.now())
     return [at_stripe[key]["id"] for key in keys]
 
 
@@ -62,11 +76,21 @@ def forget_if_refused(plan: Plan, error: StripeFailed | StripeRefused) -> None:
         Plan.objects.filter(pk=plan.pk).update(stripe_price_id="")
 
 
-def _sells(price: dict[str, Any], plan: Plan) -> bool:
+def sells(
+    price: dict[str, Any], plan: Plan, amount: Decimal, *, meter_id: str | None = None
+) -> bool:
+    """Tell whether a price of Stripe's is what the catalogue sells a plan (or its use) at.
+
+    `amount` is in minor units, per interval or per unit; with `meter_id` it has to
+    count by that meter.
+    """
     recurring = price["recurring"] or {}
     return (
-        price["unit_amount"] == plan.amount
+        known_prices.amount_of(price) == amount
+        and price.get("billing_scheme") == "per_unit"
+        and price.get("transform_quantity") is None
         and price["currency"] == plan.currency
         and (recurring.get("interval"), recurring.get("interval_count")) == (plan.interval, 1)
-        and recurring.get("usage_type") == "licensed"
+        and recurring.get("usage_type") == ("licensed" if meter_id is None else "metered")
+        and (meter_id is None or recurring.get("meter") == meter_id)
     )

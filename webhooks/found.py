@@ -34,7 +34,7 @@ class Found:
     def apply(self, *, because: str) -> str:
         """Write it down; returns the organisation it is about, or an empty string.
 
-        Runs inside the caller's transaction. Raises UnknownPrice.
+        Runs inside the caller's transaction.
         """
         with history.because(because):
             orgs = [invoices.apply(one) for one in self.invoices]

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from billing import convergence
 from billing.changes import standing
-from billing.convergence import UnknownPrice
+from billing.convergence import Fetched
 from billing.invoices import FetchedInvoice
 from billing.models import InvoiceRef, Organization, Subscription
 from billing.stripe_gateway import Gateway, StripeNotFound
@@ -46,6 +46,7 @@ UNSAFE = {
     "customer_of_another": "the customer at Stripe names another organisation",
     "several_subscriptions": "more than one subscription is running",
     "unknown_price": "a subscription is on a price that no plan has",
+    "unknown_scheduled_price": "a schedule changes a subscription to a price that no plan has",
     "revived": "a subscription that ended here runs at Stripe",
     "access_without_subscription": "there is access, and no subscription that gives it",
     "parked_event": "an event could not be processed",
@@ -135,11 +136,23 @@ def _compare(organization: Organization) -> list[Finding]:
             if one["status"] != "draft" or one["id"] in known
         ),
     )
-    try:
-        found_differences = differences(found, because=_BECAUSE, org_id=org_id)
-    except UnknownPrice as unknown:
-        return [*findings, Finding(org_id, "unknown_price", str(unknown))]
-    return findings + _classified(org_id, found_differences)
+    for fetched in found.subscriptions:
+        findings += _of_prices(org_id, fetched)
+    return findings + _classified(org_id, differences(found, because=_BECAUSE, org_id=org_id))
+
+
+def _of_prices(org_id: str, fetched: Fetched) -> Iterator[Finding]:
+    """Name a running subscription that is on a price of no plan, or will be."""
+    subscription = fetched.subscription
+    if subscription is None or subscription["status"] in Subscription.TERMINAL:
+        return
+    if convergence.sold_item(subscription) is None:
+        ids = [item["price"]["id"] for item in subscription["items"]["data"]]
+        yield Finding(org_id, "unknown_price", fetched.subscription_id, ", ".join(ids))
+    for phase in convergence.unknown_phases(fetched):
+        when = convergence.instant(phase["start_date"])
+        detail = f"from {when:%Y-%m-%d} on"
+        yield Finding(org_id, "unknown_scheduled_price", fetched.subscription_id, detail)
 
 
 def _of_customer(organization: Organization) -> Iterator[Finding]:

@@ -122,7 +122,7 @@ def select(
 def dry_run(events: "QuerySet[WebhookEvent]") -> Iterator[Difference]:
     """Tell what replaying the events would change, field by field, and write nothing.
 
-    Raises the gateway's errors and UnknownPrice.
+    Raises the gateway's errors.
     """
     asked: set[tuple[str, str]] = set()
     last = 0

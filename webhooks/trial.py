@@ -54,7 +54,7 @@ def differences(found: Found, *, because: str, org_id: str = "") -> list[Differe
     """Return what writing `found` down would change, and write nothing.
 
     With `org_id`, also what that organisation's subscriptions entitle it to and
-    its entitlement does not say. Raises UnknownPrice.
+    its entitlement does not say.
     """
     with transaction.atomic():
         orgs = _lock(found, org_id)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from billing import payments, prices
+from billing import known_prices, payments, prices
 from billing.models import Plan
-from billing.stripe_gateway import CardDeclined, ItemChange, Json, StripeRefused, is_metered
+from billing.stripe_gateway import CardDeclined, ItemChange, Json, StripeRefused
 from config.contract.errors import ApiError
 
 
@@ -18,8 +18,17 @@ class Sold:
     metered: tuple[str, ...]
 
     def further_items(self, subscription: Json) -> list[ItemChange]:
-        """Return what to change besides the plan's item, so that overage is sold as well."""
-        held = [item for item in subscription["items"]["data"] if is_metered(item)]
+        """Return what to change besides the plan's item, so that overage is sold as well.
+
+        Add-ons, metered ones too, are left alone: only prices of plans come and go.
+        """
+        items = subscription["items"]["data"]
+        known = known_prices.identified(item["price"] for item in items)
+        held = [
+            item
+            for item in items
+            if item["price"]["id"] in known and not known[item["price"]["id"]].is_plans_own
+        ]
         prices_held = {item["price"]["id"] for item in held}
         gone: list[ItemChange] = [
             {"id": item["id"], "deleted": True}

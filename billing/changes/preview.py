@@ -50,12 +50,13 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
     gateway: Gateway = clients.stripe
     now = clock.now()
     with gateway.session(org_id=org_id):
-        subscription = _running(gateway, mirror.stripe_subscription_id)
-        item = convergence.plan_item(subscription)
+        subscription = _running(mirror.stripe_subscription_id)
+        current_item = sight.sold(subscription)
+        item, quantity = current_item.item, current_item.quantity
         asked = {"prorationDate": None, "askedAt": int(now.timestamp())}
         date = upgrades.proration_date(item, asked)
         trialing = subscription["status"] == Status.TRIALING
-        current = sight.plan_of(subscription)
+        current = current_item.plan
         if wanted.is_dearer_than(current):
             sight.refuse_uncollected(subscription)
         restarts = current.code != wanted.code and _restarts(subscription, item, wanted)
@@ -68,6 +69,7 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
                     subscription_id=subscription["id"],
                     item_id=item["id"],
                     price_id=sold.price_id,
+                    quantity=quantity,
                     further_items=sold.further_items(subscription),
                     proration=proration,
                     proration_date=None if trialing or proration == "none" else date,
@@ -82,17 +84,17 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
             amount = invoice["amount_due"] if bills_now else sum(line["amount"] for line in lines)
             currency = invoice["currency"]
     if wanted.is_dearer_than(current):
-        quota = _quota_after(mirror, wanted, restarts=restarts, now=now)
+        quota = _quota_after(mirror, wanted, quantity, restarts=restarts, now=now)
     elif wanted.code == current.code:
         quota = standing.quota(org_id, now=now)
     else:
-        quota = _quota_of_smaller(org_id, wanted, restarts, now=now)
+        quota = _quota_of_smaller(org_id, wanted, quantity, restarts, now=now)
     return Preview(amount, currency, date, lines, {name: quota[name] for name in _QUOTA})
 
 
-def _running(gateway: Gateway, subscription_id: str) -> Json:
+def _running(subscription_id: str) -> Json:
     try:
-        subscription = gateway.retrieve_subscription(subscription_id=subscription_id)
+        subscription = convergence.retrieve(subscription_id)
     except StripeNotFound:
         subscription = None
     if subscription is None or subscription["status"] not in standing.LIVE:
@@ -126,7 +128,9 @@ def _added(gateway: Gateway, subscription: Json, billed: list[Json]) -> list[Jso
     return [line for line in prorations if _details(line).get("invoice_item") not in waiting]
 
 
-def _quota_after(mirror: Subscription, wanted: Plan, *, restarts: bool, now: datetime) -> Json:
+def _quota_after(
+    mirror: Subscription, wanted: Plan, quantity: int, *, restarts: bool, now: datetime
+) -> Json:
     """Return the quota once the change is made: written down as it will be, and rolled back.
 
     Computed beside it, it would differ in some case from what the change answers.
@@ -134,7 +138,7 @@ def _quota_after(mirror: Subscription, wanted: Plan, *, restarts: bool, now: dat
     with transaction.atomic():
         convergence.lock_organization(org_id=mirror.org_id)
         changed = Subscription.objects.select_for_update().get(pk=mirror.pk)
-        changed.plan_code = wanted.code
+        changed.plan_code, changed.quantity = wanted.code, quantity
         changed.scheduled_plan_code, changed.scheduled_at = "", None
         if changed.status == Status.TRIALING:
             changed.status = Status.ACTIVE
@@ -147,9 +151,11 @@ def _quota_after(mirror: Subscription, wanted: Plan, *, restarts: bool, now: dat
     return quota
 
 
-def _quota_of_smaller(org_id: str, wanted: Plan, restarts: bool, *, now: datetime) -> Json:
+def _quota_of_smaller(
+    org_id: str, wanted: Plan, quantity: int, restarts: bool, *, now: datetime
+) -> Json:
     """Return the quota as a cheaper plan would leave it, although it begins later."""
-    plan = catalogue.allowances_of(wanted).get(HEADLINE_METRIC, NOTHING)
+    plan = catalogue.allowances_of(wanted, quantity=quantity).get(HEADLINE_METRIC, NOTHING)
     granted = standing.granted_by_staff(org_id, now=now)
     used: int = standing.quota(org_id, now=now)["used"]
     if restarts and catalogue.period_rule_of(wanted) != PeriodRule.CALENDAR_MONTH:

@@ -9,6 +9,7 @@ from billing.changes import sight, standing
 from billing.changes.engine import Work
 from billing.changes.errors import PlanChangeConflict
 from billing.changes.payment import selling
+from billing.convergence import UnknownPrice
 from billing.models import Operation, Plan
 from billing.stripe_gateway import Gateway, Json, StripeRefused
 from config.contract.bodies import rfc3339
@@ -114,7 +115,7 @@ def put_back(operation: Operation) -> None:
         plan = Plan.objects.get(code=code)
         try:
             _schedule(gateway, operation, subscription, plan, step="put_back")
-        except StripeRefused:
+        except (StripeRefused, UnknownPrice):
             logger.error("downgrade_lost", operation=str(operation.uuid), plan_code=code)
         sight.look(operation)
 

@@ -5,6 +5,7 @@ from django.db import transaction
 from billing import convergence
 from billing.changes.errors import PlanChangeConflict
 from billing.changes.standing import LIVE
+from billing.convergence import PlanItem, UnknownPrice
 from billing.models import Operation, Plan, Subscription
 from billing.stripe_gateway import Json
 
@@ -14,7 +15,7 @@ def look(operation: Operation) -> Json | None:
 
     What was seen is applied at once, so that a change that is then refused leaves
     the state as Stripe has it. Raises PlanChangeConflict where there was none,
-    UnknownPrice and the gateway's errors.
+    and the gateway's errors.
     """
     subscription_id = operation.request.get("subscription")
     if subscription_id is None:
@@ -52,10 +53,17 @@ def is_over(subscription: Json | None) -> bool:
     return subscription is None or subscription["status"] in Subscription.TERMINAL
 
 
+def sold(subscription: Json) -> PlanItem:
+    """Return the item that sells its plan. Raises UnknownPrice."""
+    item = convergence.sold_item(subscription)
+    if item is None:
+        raise UnknownPrice(str(subscription["id"]))
+    return item
+
+
 def plan_of(subscription: Json) -> Plan:
-    """Return the plan it is on. Raises UnknownPrice."""
-    item = convergence.plan_item(subscription)
-    return Plan.objects.get(code=convergence.plan_code_of(item["price"]))
+    """Return the plan it is on, at the price that is paid for it. Raises UnknownPrice."""
+    return sold(subscription).plan
 
 
 def mirror_of(subscription_id: str) -> Subscription:

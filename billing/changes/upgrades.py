@@ -98,6 +98,7 @@ def _change(subscription: Json, sold: Sold, asked: Json) -> Json:
         "subscription_id": subscription["id"],
         "item_id": item["id"],
         "price_id": sold.price_id,
+        "quantity": item.get("quantity", 1),
         "further_items": sold.further_items(subscription),
         "proration_date": None if trialing else proration_date(item, asked),
         "end_trial": trialing,

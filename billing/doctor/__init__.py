@@ -31,6 +31,7 @@ def examine(
         ("webhook endpoint", lambda: endpoints.endpoints(gateway, frozenset(handled))),
         ("prices", lambda: prices.prices(gateway)),
         ("overage prices", lambda: prices.overages(gateway)),
+        ("subscribers' prices", lambda: subscribers.on_no_plan(gateway)),
         ("portal", lambda: portal.portal(gateway)),
         ("paid twice", subscribers.paid_twice),
     ]

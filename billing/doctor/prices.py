@@ -7,8 +7,8 @@ from django.conf import settings
 
 from billing import catalogue
 from billing.doctor.findings import LIVE_KEYS, Finding, judged
+from billing.known_prices import overage_key
 from billing.models import Plan
-from billing.prices import overage_key
 from billing.stripe_gateway import Gateway, Json, MeterKey
 
 #: What a price says that `sync_plans --stripe` made: tax is none of its business.

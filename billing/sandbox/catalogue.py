@@ -51,7 +51,7 @@ def sync(store: Store) -> None:
             updated=store.at,
         )
         interval = plan["interval"]
-        price = _synced(
+        _synced(
             store,
             "price",
             f"price_{code}_{plan['amount']}{plan['currency']}_{interval}",
@@ -62,8 +62,6 @@ def sync(store: Store) -> None:
             metadata={"plan_code": code},
             recurring=_recurring({"interval": interval}),
         )
-        if product["default_price"] != price["id"]:
-            store.put({**product, "default_price": price["id"]})
         for metric, rule in plan["metrics"].items():
             if rule["overageUnitAmount"] is not None and interval == "month":
                 _sync_overage(store, plan, metric, rule["overageUnitAmount"], product["id"])
@@ -95,8 +93,13 @@ def _sync_overage(store: Store, plan: Obj, metric: str, amount: str, product: st
 
 def _synced(store: Store, kind: str, id_: str, **fields: Any) -> Obj:
     found = store.find(id_)
-    if found is not None:
+    if found is not None and (kind != "price" or found["lookup_key"]):
         return found
+    if found is not None:
+        # Sold at this amount again.
+        found.update(active=True, lookup_key=fields["lookup_key"])
+        _take_over_key(store, found)
+        return store.put(found, "price.updated")
     made = new(kind, id=id_, created=store.at, **fields)
     if kind == "price":
         _take_over_key(store, made)

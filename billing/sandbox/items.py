@@ -6,34 +6,9 @@ from typing import Any
 from billing.sandbox import terms
 from billing.sandbox.customers import merged
 from billing.sandbox.errors import invalid, missing
+from billing.sandbox.pricing import plan_of
 from billing.sandbox.shapes import Obj, new, page, public
 from billing.sandbox.store import Store
-
-
-def plan_of(price: Obj) -> Obj:
-    """Return the price in the older shape that items still carry."""
-    recurring = price["recurring"]
-    return {
-        "id": price["id"],
-        "object": "plan",
-        "active": price["active"],
-        "amount": price["unit_amount"],
-        "amount_decimal": price["unit_amount_decimal"],
-        "billing_scheme": price["billing_scheme"],
-        "created": price["created"],
-        "currency": price["currency"],
-        "interval": recurring["interval"],
-        "interval_count": recurring["interval_count"],
-        "livemode": False,
-        "metadata": price["metadata"],
-        "meter": recurring["meter"],
-        "nickname": price["nickname"],
-        "product": price["product"],
-        "tiers_mode": price["tiers_mode"],
-        "transform_usage": None,
-        "trial_period_days": None,
-        "usage_type": recurring["usage_type"],
-    }
 
 
 def recurring_price(store: Store, id_: str, param: str) -> Obj:
@@ -91,7 +66,8 @@ def changed(store: Store, subscription: Obj, asked: list[dict[str, Any]]) -> lis
         else:
             item = items[id_]
             price = item["price"]
-            if "price" in given:
+            # What it is on may be sold no more; only another has to be.
+            if given.get("price", price["id"]) != price["id"]:
                 price = recurring_price(store, given["price"], f"{path}[price]")
             _set_price(item, price, given.get("quantity"))
             if "metadata" in given:

@@ -7,6 +7,32 @@ from math import floor
 from billing.sandbox.shapes import Obj
 
 
+def plan_of(price: Obj) -> Obj:
+    """Return the price in the older shape that items still carry."""
+    recurring = price["recurring"]
+    return {
+        "id": price["id"],
+        "object": "plan",
+        "active": price["active"],
+        "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"],
+        "billing_scheme": price["billing_scheme"],
+        "created": price["created"],
+        "currency": price["currency"],
+        "interval": recurring["interval"],
+        "interval_count": recurring["interval_count"],
+        "livemode": False,
+        "metadata": price["metadata"],
+        "meter": recurring["meter"],
+        "nickname": price["nickname"],
+        "product": price["product"],
+        "tiers_mode": price["tiers_mode"],
+        "transform_usage": None,
+        "trial_period_days": None,
+        "usage_type": recurring["usage_type"],
+    }
+
+
 def unit_amount(price: Obj) -> Decimal:
     """Return the price of one unit, possibly a fraction of a minor unit."""
     return Decimal(price["unit_amount_decimal"] or price["unit_amount"] or 0)

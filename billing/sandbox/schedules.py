@@ -176,7 +176,7 @@ def _phases(store: Store, subscription: Obj, asked: list[dict[str, Any]]) -> lis
             if "price" not in item:
                 raise missing("price", "", param=f"{path}[items][{number}][price]", status=400)
             place = f"{path}[items][{number}]"
-            price = items.recurring_price(store, item["price"], f"{place}[price]")
+            price = _price(store, subscription, item["price"], f"{place}[price]")
             phase["items"].append(terms.phase_item(store, subscription, price, item, place))
         phase.update(terms.phase_terms(store, subscription, given, path))
         for name in ("proration_behavior", "metadata", "billing_cycle_anchor"):
@@ -185,6 +185,13 @@ def _phases(store: Store, subscription: Obj, asked: list[dict[str, Any]]) -> lis
             phase["trial_end"] = given["trial_end"]
         phases.append(phase)
     return phases
+
+
+def _price(store: Store, subscription: Obj, id_: str, param: str) -> Obj:
+    # What the subscription is on may be sold no more.
+    current = [item["price"] for item in subscription["items"]["data"]]
+    own = next((price for price in current if price["id"] == id_), None)
+    return own or items.recurring_price(store, id_, param)
 
 
 def _phase_end(given: dict[str, Any], start: int, path: str) -> int:

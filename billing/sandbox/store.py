@@ -16,6 +16,7 @@ from billing.sandbox import API_VERSION
 from billing.sandbox.config import Config
 from billing.sandbox.database import Connection, lock
 from billing.sandbox.errors import invalid, missing
+from billing.sandbox.pricing import plan_of
 from billing.sandbox.shapes import Obj, new, notes, page, public
 
 _PAGE_LIMIT = 100
@@ -62,7 +63,26 @@ class Store:
     def find(self, id_: str) -> Obj | None:
         """Return the object, or None."""
         row = self.connection.execute("SELECT data FROM objects WHERE id = %s", [id_]).fetchone()
-        return None if row is None else dict(row["data"])
+        return None if row is None else self._shown([row["data"]])[0]
+
+    def _shown(self, stored: list[Obj]) -> list[Obj]:
+        """Return what is stored, the prices of subscriptions' items as they are now."""
+        items = [
+            item
+            for obj in stored
+            if obj["object"] == "subscription"
+            for item in obj["items"]["data"]
+        ]
+        if items:
+            rows = self.connection.execute(
+                "SELECT id, data FROM objects WHERE id = ANY(%s)",
+                [list({item["price"]["id"] for item in items})],
+            )
+            prices = {row["id"]: public(row["data"]) for row in rows}
+            for item in items:
+                price = prices[item["price"]["id"]]
+                item.update(price=deepcopy(price), plan=plan_of(price))
+        return stored
 
     def get(self, kind: str, id_: str, *, param: str | None = None) -> Obj:
         """Return the object of that kind.
@@ -148,7 +168,7 @@ class Store:
             " AND data @> %(where)s ORDER BY seq",
             {"kind": kind, "customer": customer, "parent": parent, "where": Jsonb(where or {})},
         )
-        return [dict(row["data"]) for row in rows]
+        return self._shown([row["data"] for row in rows])
 
     def listing(
         self,
@@ -197,7 +217,7 @@ class Store:
             ),
             given,
         ).fetchall()
-        found = [dict(row["data"]) for row in rows[:limit]]
+        found = self._shown([row["data"] for row in rows[:limit]])
         if before:
             found.reverse()
         return page(found, url, has_more=len(rows) > limit)

@@ -1,6 +1,6 @@
 """Products, prices, meters and use; events and endpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -48,6 +48,11 @@ class Catalogue:
         """Return one price."""
         return self._call("prices.retrieve", lambda c: c.v1.prices.retrieve(price_id))
 
+    def list_all_prices(self, *, product_id: str | None = None) -> list[Json]:
+        """Return all prices (of a product), those that are not sold any more too, newest first."""
+        params = {} if product_id is None else {"product": product_id}
+        return self._transport.all_of("prices.list", params, lambda c, page: c.v1.prices.list(page))
+
     def create_price(
         self,
         *,
@@ -58,6 +63,7 @@ class Catalogue:
         interval: Literal["day", "week", "month", "year"],
         idempotency_key: str,
         meter_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Json:
         """Make a price of `amount` (minor units, decimal text), metered where a meter is given.
 
@@ -74,8 +80,52 @@ class Catalogue:
             "currency": currency,
             "recurring": recurring,
         }
+        if metadata:
+            params["metadata"] = dict(metadata)
         return self._call(
             "prices.create", lambda c: c.v1.prices.create(params, keyed(idempotency_key))
+        )
+
+    def update_price(
+        self,
+        *,
+        price_id: str,
+        idempotency_key: str,
+        active: bool | None = None,
+        lookup_key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Json:
+        """Sell a price again or no more, say what it is; a lookup key is taken from who has it."""
+        params: Any = {}
+        if active is not None:
+            params["active"] = active
+        if lookup_key is not None:
+            params |= {"lookup_key": lookup_key, "transfer_lookup_key": True}
+        if metadata:
+            params["metadata"] = dict(metadata)
+        return self._call(
+            "prices.update", lambda c: c.v1.prices.update(price_id, params, keyed(idempotency_key))
+        )
+
+    def retrieve_product(self, *, product_id: str) -> Json:
+        """Return one product. Raises StripeNotFound."""
+        return self._call("products.retrieve", lambda c: c.v1.products.retrieve(product_id))
+
+    def update_product(
+        self,
+        *,
+        product_id: str,
+        idempotency_key: str,
+        active: bool | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Json:
+        """Sell a product again or no more; say what it is."""
+        params: Any = {} if active is None else {"active": active}
+        if metadata:
+            params["metadata"] = dict(metadata)
+        return self._call(
+            "products.update",
+            lambda c: c.v1.products.update(product_id, params, keyed(idempotency_key)),
         )
 
     def list_products(self) -> list[Json]:

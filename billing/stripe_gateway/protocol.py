@@ -78,6 +78,8 @@ class Gateway(Protocol):
 
     def list_subscriptions(self, *, customer_id: str) -> list[Json]: ...
 
+    def list_subscriptions_on(self, *, price_id: str) -> list[Json]: ...
+
     def preview_change(
         self,
         *,
@@ -226,6 +228,29 @@ class Gateway(Protocol):
 
     def retrieve_price(self, *, price_id: str) -> Json: ...
 
+    def list_all_prices(self, *, product_id: str | None = None) -> list[Json]: ...
+
+    def update_price(
+        self,
+        *,
+        price_id: str,
+        idempotency_key: str,
+        active: bool | None = None,
+        lookup_key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Json: ...
+
+    def retrieve_product(self, *, product_id: str) -> Json: ...
+
+    def update_product(
+        self,
+        *,
+        product_id: str,
+        idempotency_key: str,
+        active: bool | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Json: ...
+
     def create_price(
         self,
         *,
@@ -236,6 +261,7 @@ class Gateway(Protocol):
         interval: Literal["day", "week", "month", "year"],
         idempotency_key: str,
         meter_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Json: ...
 
     def list_products(self) -> list[Json]: ...

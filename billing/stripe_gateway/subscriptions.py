@@ -74,6 +74,14 @@ class Subscriptions:
             lambda c, page: c.v1.subscriptions.list(page),
         )
 
+    def list_subscriptions_on(self, *, price_id: str) -> list[Json]:
+        """Return the subscriptions that carry a price and are not cancelled, newest first."""
+        return self._transport.all_of(
+            "subscriptions.list",
+            {"price": price_id},
+            lambda c, page: c.v1.subscriptions.list(page),
+        )
+
     def preview_change(
         self,
         *,

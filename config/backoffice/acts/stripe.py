@@ -8,7 +8,6 @@ from django import forms
 from django.db.models import QuerySet
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from billing.convergence import UnknownPrice
 from billing.models import Organization
 from config.backoffice.acts.base import (
     ORG_PAGES,
@@ -183,7 +182,7 @@ def _tried(event_ids: list[str], notes: list[str]) -> list[Change]:
         return []
     try:
         found = list(dry_run(select(event_ids=event_ids[:_TRIED])))
-    except (ApiError, UnknownPrice) as error:
+    except ApiError as error:
         # What cannot be tried can still be queued: the worker tries until Stripe answers.
         notes.append(f"What it would change is not known: {error.message}.")
         return []

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from billing.convergence import UnknownPrice
 from config.contract.bodies import instant
 from config.contract.errors import ApiError
 from webhooks.models import WebhookEvent
@@ -68,7 +67,7 @@ class Command(BaseCommand):
     def _show(self, events: Any) -> None:
         try:
             found = sorted(dry_run(events), key=lambda one: (one.org_id, one.table, one.key))
-        except (ApiError, UnknownPrice) as error:
+        except ApiError as error:
             raise CommandError(f"Stripe could not be asked: {type(error).__name__}") from None
         for org_id, differences in groupby(found, key=lambda one: one.org_id):
             self.stdout.write(org_id or "(no organisation)")
