@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from billing.models import Plan, Subscription
 from billing.tasks import finish_changes
 from config.contract import clock
+from config.contract.clients import clients
 from quotas.models import Entitlement, UsageCounter
 from tests.billing.owners import (
     TRY_AGAIN,
@@ -20,6 +21,7 @@ from tests.billing.owners import (
     unfinished,
     use_card,
 )
+from tests.sandbox.dashboard import Dashboard
 from tests.sandbox.server import Control
 from tests.support.cast import data
 
@@ -50,6 +52,7 @@ circumstances = st.one_of(
     st.tuples(st.just("decline"), st.integers(1, 2)),
     st.tuples(st.just("card"), st.sampled_from(CARDS)),
     st.tuples(st.just("use"), st.integers(1, 9000)),
+    st.tuples(st.just("agree"), st.sampled_from([5, 33]), st.sampled_from([0, 19])),
 )
 #: The fault that Stripe has ready for a change, or None.
 faults = st.sampled_from([None, None, *FAULTS])
@@ -112,7 +115,7 @@ class World:
     def take(self, step: tuple[Any, ...], fault: str | None) -> None:
         """Do one step and see that it did what it said."""
         name, *arguments = step
-        if name in ("travel", "decline", "card", "use"):
+        if name in ("travel", "decline", "card", "use", "agree"):
             getattr(self, f"_{name}")(*arguments)
         else:
             before = self._see()
@@ -183,6 +186,15 @@ class World:
     def _use(self, units: int) -> None:
         assert self.owner.use(units).status_code in (200, 402, 429)
 
+    def _agree(self, percent_off: int, tax: int) -> None:
+        """Let staff at Stripe put a discount and a tax on the subscription."""
+        there, staff = self._leading(), Dashboard(clients.stripe)
+        if there["status"] not in RUNNING:
+            return
+        coupon = staff.coupon(percent_off=percent_off, duration="forever")
+        rates = [staff.tax_rate(tax)] if tax else []
+        staff.edit(there["id"], discounts=[{"coupon": coupon}], default_tax_rates=rates)
+
     # What must hold
 
     def _possible(self, name: str, arguments: list[Any], before: Seen) -> bool:
@@ -236,6 +248,9 @@ class World:
             assert len(made) <= (1 if before.status == "paused" else 0)
         else:
             assert made == []
+        if before.subscription["id"] == after.subscription["id"]:
+            for agreed in ("discounts", "default_tax_rates", "metadata", "collection_method"):
+                assert after.subscription[agreed] == before.subscription[agreed], agreed
         if not done and name != "resume":
             # Refused: the same subscription, the same schedule, nothing to be collected.
             assert (after.plan, after.status) == (before.plan, before.status)
