@@ -7,7 +7,16 @@ import json
 import time
 from typing import Any
 
-from billing.sandbox import catalogue, cycle, events, faults, outbox, timeline
+from billing.sandbox import (
+    catalogue,
+    charges,
+    cycle,
+    disputes,
+    events,
+    faults,
+    outbox,
+    timeline,
+)
 from billing.sandbox.config import Config
 from billing.sandbox.database import Database
 from billing.sandbox.errors import StripeFault, invalid
@@ -46,6 +55,10 @@ class Control:
                 return self._advance(body)
             case ("POST", "deliver"):
                 return outbox.deliver(self._database, self._config, all_waiting=True)
+            case ("POST", "disputes"):
+                return self._dispute(body)
+            case ("POST", "refunds", id_, "fail"):
+                return self._fail_refund(id_)
             case ("POST", "reset"):
                 return self._reset()
             case ("POST", "settings"):
@@ -122,6 +135,26 @@ class Control:
         with self._database.transaction() as connection:
             store = Store(connection, self._config)
             return {"now": store.at, "offset": store.setting("offset", 0), "handled": done}
+
+    def _dispute(self, body: Obj) -> Obj:
+        """Open a dispute of `charge`, of an `amount`; an `inquiry` takes no money yet."""
+        if "charge" not in body or body.keys() - {"charge", "amount", "inquiry"}:
+            raise invalid("A dispute has charge and any of amount, inquiry.")
+        with self._database.transaction() as connection:
+            store = Store(connection, self._config)
+            return public(
+                disputes.create(
+                    store,
+                    body["charge"],
+                    amount=body.get("amount"),
+                    inquiry=bool(body.get("inquiry")),
+                )
+            )
+
+    def _fail_refund(self, id_: str) -> Obj:
+        with self._database.transaction() as connection:
+            store = Store(connection, self._config)
+            return public(charges.fail(store, store.get("refund", id_)))
 
     def _reset(self) -> Obj:
         self._database.empty()

@@ -8,7 +8,9 @@ from billing.sandbox.store import Store
 
 #: Fields that hold an id of an object.
 _REFERENCES = {
+    "charge",
     "customer",
+    "latest_charge",
     "latest_invoice",
     "pending_setup_intent",
     "schedule",
@@ -16,6 +18,7 @@ _REFERENCES = {
     "default_payment_method",
     "payment_method",
     "invoice",
+    "payment_intent",
     "product",
     "default_price",
     "setup_intent",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from billing.sandbox import cards, customers, drafts
+from billing.sandbox import cards, charges, customers, drafts
 from billing.sandbox.errors import StripeFault, no_payment_method
 from billing.sandbox.shapes import Obj, new, notes, random_text
 from billing.sandbox.store import Store
@@ -73,8 +73,8 @@ def finalize(store: Store, invoice: Obj) -> Obj:
         invoice["due_date"] = store.at + own["days_until_due"] * DAY
         own["due"] = invoice["due_date"]
     if invoice["amount_due"]:
-        intent = f"pi_{random_text()}"
-        own.update(payment_intent=intent, client_secret=f"{intent}_secret_{random_text()}")
+        intent = charges.intend(store, invoice)
+        own.update(payment_intent=intent["id"], client_secret=intent["client_secret"])
         store.put(_payment(store, invoice), parent=invoice["id"])
     store.put(invoice, "invoice.finalized")
     return invoice if invoice["amount_due"] else settle(store, invoice)
@@ -161,7 +161,8 @@ def collect(
             failure = refused
     invoice["attempt_count"] += 1
     invoice["attempted"] = True
-    if failure is None:
+    if failure is None and chosen is not None:
+        charges.take(store, invoice, chosen)
         settle(store, invoice)
         return None
     wanted = failure.code == "authentication_required"

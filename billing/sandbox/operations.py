@@ -7,9 +7,12 @@ from billing.sandbox import (
     account,
     cards,
     catalogue,
+    charges,
     checkout,
     coupons,
+    credit_notes,
     customers,
+    disputes,
     events,
     invoices,
     meters,
@@ -237,6 +240,49 @@ ROUTES = [
         "invoice_mark_uncollectible",
         invoices.give_up_operation,
         kind="invoice",
+    ),
+    route(
+        "GET invoice_payments",
+        "invoice_payment_list",
+        charges.list_payments,
+        f"{_PAGE} invoice payment status",
+    ),
+    route(
+        "GET invoice_payments/{id}",
+        "invoice_payment_retrieve",
+        catalogue.retrieve("invoice_payment"),
+    ),
+    route(
+        "GET payment_intents/{id}", "payment_intent_retrieve", catalogue.retrieve("payment_intent")
+    ),
+    route("GET charges/{id}", "charge_retrieve", catalogue.retrieve("charge")),
+    route(
+        "POST refunds",
+        "refund_create",
+        charges.create_refund,
+        "amount charge metadata payment_intent reason",
+    ),
+    route("GET refunds", "refund_list", charges.list_refunds, f"{_PAGE} charge payment_intent"),
+    route("GET refunds/{id}", "refund_retrieve", catalogue.retrieve("refund")),
+    route("GET disputes", "dispute_list", disputes.listing, f"{_PAGE} charge payment_intent"),
+    route("GET disputes/{id}", "dispute_retrieve", catalogue.retrieve("dispute")),
+    route("POST disputes/{id}", "dispute_update", disputes.update, "evidence submit", "dispute"),
+    route("POST disputes/{id}/close", "dispute_close", disputes.close, kind="dispute"),
+    route(
+        "POST credit_notes",
+        "credit_note_create",
+        credit_notes.create,
+        "amount credit_amount invoice memo metadata out_of_band_amount reason refund_amount",
+    ),
+    route(
+        "GET credit_notes", "credit_note_list", credit_notes.listing, f"{_PAGE} customer invoice"
+    ),
+    route("GET credit_notes/{id}", "credit_note_retrieve", catalogue.retrieve("credit_note")),
+    route(
+        "POST credit_notes/{id}/void",
+        "credit_note_void_credit_note",
+        credit_notes.void,
+        kind="credit_note",
     ),
     route(
         "GET payment_methods",

@@ -111,6 +111,16 @@ class Control:
         """Put an event into the outbox again."""
         self._ask("POST", f"events/{event_id}/replay")
 
+    def dispute(self, charge_id: str, **more: Any) -> dict[str, Any]:
+        """Let a cardholder dispute a charge: `amount`, or as an `inquiry`."""
+        opened: dict[str, Any] = self._ask("POST", "disputes", {"charge": charge_id, **more})
+        return opened
+
+    def fail_refund(self, refund_id: str) -> dict[str, Any]:
+        """Let the bank send a refund back."""
+        failed: dict[str, Any] = self._ask("POST", f"refunds/{refund_id}/fail")
+        return failed
+
     def page(self, url: str, **form: str) -> tuple[int, str, str | None]:
         """GET a page, or POST a form to it. Returns status, HTML, and where it redirects to."""
         body = urlencode(form).encode() if form else None

@@ -11,12 +11,13 @@ from billing.sandbox.shapes import _BLANKS
 from billing.stripe_gateway import CardDeclined, StripeGateway
 from tests.sandbox.cast import Subscriber
 from tests.sandbox.dashboard import Dashboard
+from tests.sandbox.money import Desk
 from tests.sandbox.server import DAY, Control
 from tests.sandbox.shapes import faults_of
 
 SPEC = Path(__file__).resolve().parents[3] / "shared" / "stripe" / "spec3.min.json"
 #: Kinds that only ever stand inside another object, or that have no id.
-_INSIDE = {"subscription_item", "line_item"}
+_INSIDE = {"subscription_item", "line_item", "credit_note_line_item"}
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ def everything(sandbox: Control, gateway: StripeGateway) -> list[dict[str, Any]]
     found += _billed_beside(gateway, pending)
     found.append(gateway.retrieve_account())
     _on_terms(sandbox, gateway)
+    _money_back(sandbox, held["latest_invoice"])
     _sessions(sandbox, gateway, subscriber)
     sandbox.settings(auto_card=False)
     paused = Subscriber(gateway)
@@ -64,6 +66,13 @@ def everything(sandbox: Control, gateway: StripeGateway) -> list[dict[str, Any]]
     with pytest.raises(CardDeclined):
         gateway.resume_subscription(subscription_id=found[-1]["id"], idempotency_key="r")
     return found + sandbox.objects()
+
+
+def _money_back(sandbox: Control, invoice: dict[str, Any]) -> None:
+    desk = Desk(sandbox)
+    sandbox.fail_refund(desk.refund(invoice["id"], 100)["id"])
+    desk.credit(invoice["id"], 100, refund_amount=100)
+    desk.answer(desk.dispute(invoice["id"])["id"], "winning_evidence")
 
 
 def _billed_beside(gateway: StripeGateway, subscriber: Subscriber) -> list[dict[str, Any]]:
