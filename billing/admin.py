@@ -6,6 +6,7 @@ Plans come from the catalogue (`manage.py sync_plans`), the mirror from Stripe.
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -110,6 +111,39 @@ class SubscriptionAdmin(OrgAdmin):
     sortable_by = ("current_period_end", "trial_ends_at", "cancel_at", "created_at")
 
 
+class MoneyBack(admin.SimpleListFilter):
+    """Which invoices had money go back, or wanted back."""
+
+    title = "money back"
+    parameter_name = "dispute"
+    _CHOICES = {
+        "waits": Q(dispute_status__in=InvoiceRef.DISPUTE_WAITS_FOR_US),
+        "open": Q(dispute_status__in=InvoiceRef.DISPUTE_OPEN),
+        "disputed": ~Q(dispute_status=""),
+        "refunded": Q(amount_refunded__gt=0),
+        "refund_failed": Q(refund_failed_at__isnull=False),
+        "credited": Q(amount_credited__gt=0),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the choices in words."""
+        return [
+            ("waits", "Disputed, to be answered"),
+            ("open", "Disputed, open"),
+            ("disputed", "Disputed, ever"),
+            ("refunded", "Refunded"),
+            ("refund_failed", "A refund came back"),
+            ("credited", "Credited"),
+        ]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[InvoiceRef]
+    ) -> QuerySet[InvoiceRef]:
+        """Narrow the list down."""
+        chosen = self._CHOICES.get(self.value() or "")
+        return queryset if chosen is None else queryset.filter(chosen)
+
+
 @admin.register(InvoiceRef)
 class InvoiceRefAdmin(OrgAdmin):
     """What is known here of Stripe's invoices. Amounts in minor units."""
@@ -129,11 +163,25 @@ class InvoiceRefAdmin(OrgAdmin):
         ),
         units("total"),
         units("amount_due"),
+        units("amount_refunded"),
+        units("amount_credited"),
+        units("amount_disputed"),
+        badge(
+            "dispute_status",
+            {
+                **dict.fromkeys(InvoiceRef.DISPUTE_WAITS_FOR_US, "danger"),
+                "under_review": "warning",
+                "appeal_under_review": "warning",
+                "warning_under_review": "warning",
+                "lost": "danger",
+                "won": "success",
+            },
+        ),
         "currency",
         "subscription",
         "created_at",
     )
-    list_filter = ("status",)
+    list_filter = ("status", MoneyBack)
     search_fields = ("stripe_invoice_id__exact", "stripe_subscription_id__exact")
     search_help_text = "Organisation id, Stripe invoice or subscription id"
 

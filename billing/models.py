@@ -293,10 +293,26 @@ class InvoiceRef(models.Model):
     Fetches are numbered as a subscription's are; before the first is applied the
     row holds nothing but its id. One whose customer is nobody's yet has no
     `org_id`: it is linked when the customer becomes known.
+
+    `amount_disputed` counts every dispute, however it ended; `dispute_status` is that of
+    the one that most wants somebody to look. `amount_credited` is what credit notes took
+    off, before and after payment. `amount_paid` is None where it was not asked for yet.
     """
 
     #: Our word for a draft that was deleted at Stripe.
     DELETED = "deleted"
+    #: States in which staff have to answer the bank, and those in which it decides.
+    DISPUTE_WAITS_FOR_US = (
+        "needs_response",
+        "appeal_needs_response",
+        "warning_needs_response",
+    )
+    DISPUTE_OPEN = (
+        *DISPUTE_WAITS_FOR_US,
+        "under_review",
+        "appeal_under_review",
+        "warning_under_review",
+    )
 
     stripe_invoice_id = models.CharField(max_length=255, unique=True)
     org_id = models.CharField(max_length=30, blank=True)
@@ -305,6 +321,14 @@ class InvoiceRef(models.Model):
     status = models.CharField(max_length=20, blank=True)
     total = models.BigIntegerField(default=0)
     amount_due = models.BigIntegerField(default=0)
+    amount_paid = models.BigIntegerField(null=True, blank=True)
+    amount_refunded = models.BigIntegerField(default=0, db_default=0)
+    amount_credited = models.BigIntegerField(default=0, db_default=0)
+    amount_disputed = models.BigIntegerField(default=0, db_default=0)
+    dispute_status = models.CharField(max_length=30, blank=True, default="", db_default="")
+    refund_failed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a refund was first heard to have come back."
+    )
     currency = models.CharField(max_length=3, blank=True)
     hosted_invoice_url = models.URLField(max_length=2048, blank=True)
     created_at = models.DateTimeField(null=True, blank=True, help_text="When Stripe made it.")
@@ -320,10 +344,37 @@ class InvoiceRef(models.Model):
             models.Index(
                 fields=["stripe_customer_id"], condition=Q(org_id=""), name="invoice_ref_unlinked"
             ),
+            # The dashboard: disputes, and refunds that came back. Few, of many invoices.
+            models.Index(
+                fields=["dispute_status"],
+                condition=~Q(dispute_status=""),
+                name="invoice_ref_disputed",
+            ),
+            models.Index(
+                fields=["refund_failed_at"],
+                condition=Q(refund_failed_at__isnull=False),
+                name="invoice_ref_refund_failed",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.stripe_invoice_id} ({self.status})"
+
+    @property
+    def dispute_words(self) -> str:
+        """How the dispute stands, for people; Stripe's word, which may be new to us."""
+        return self.dispute_status.replace("_", " ")
+
+    @property
+    def money_back(self) -> list[tuple[str, int]]:
+        """What went back or is wanted back, each in a word: `refunded`, `disputed (lost)`."""
+        dispute = f"disputed ({self.dispute_words})"
+        amounts = [
+            ("refunded", self.amount_refunded),
+            ("credited", self.amount_credited),
+            (dispute, self.amount_disputed),
+        ]
+        return [(word, amount) for word, amount in amounts if amount]
 
 
 @pghistory.track(

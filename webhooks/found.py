@@ -17,12 +17,14 @@ class Found:
 
     `card` is the one thing that is done at Stripe and not written down here;
     `org_id` says whom it is about where nothing else does; the owners of
-    `unpaid` invoices are to hear of it.
+    `unpaid` invoices are to hear of it. `failed_refunds` are ids of invoices of which a
+    refund came back.
     """
 
     subscriptions: tuple[Fetched, ...] = ()
     invoices: tuple[FetchedInvoice, ...] = ()
     unpaid: tuple[FetchedInvoice, ...] = ()
+    failed_refunds: tuple[str, ...] = ()
     card: NewCard | None = None
     org_id: str = ""
 
@@ -41,6 +43,8 @@ class Found:
             orgs += [convergence.apply(one, because=because) for one in self.subscriptions]
             for one in self.unpaid:
                 announce_payment_failed(one)
+            for invoice_id in self.failed_refunds:
+                invoices.note_failed_refund(invoice_id)
         return next((org_id for org_id in orgs if org_id), self.org_id)
 
     def renumbered(self) -> "Found":
@@ -75,6 +79,10 @@ class Reader:
         """Fetch an invoice. Raises the gateway's errors."""
         return invoices.fetch(invoice_id, number=self._number)
 
+    def invoices(self, ids: Iterable[str]) -> tuple[FetchedInvoice, ...]:
+        """Fetch several, each once, in the order of their ids: the order they are locked in."""
+        return tuple(self.invoice(one) for one in sorted(set(ids)))
+
 
 def merged(several: Iterable[Found]) -> Found:
     """Return all of it as one."""
@@ -83,6 +91,7 @@ def merged(several: Iterable[Found]) -> Found:
         subscriptions=tuple(one for part in parts for one in part.subscriptions),
         invoices=tuple(one for part in parts for one in part.invoices),
         unpaid=tuple(one for part in parts for one in part.unpaid),
+        failed_refunds=tuple(one for part in parts for one in part.failed_refunds),
         card=next((part.card for part in parts if part.card), None),
         org_id=next((part.org_id for part in parts if part.org_id), ""),
     )

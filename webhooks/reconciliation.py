@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from billing import convergence
+from billing import convergence, invoices
 from billing.changes import standing
 from billing.convergence import Fetched
 from billing.invoices import FetchedInvoice
@@ -117,11 +117,11 @@ def _compare(organization: Organization) -> list[Finding]:
     findings = list(_of_customer(organization))
     if any(one.kind == "customer_gone" for one in findings):
         listed: list[Json] = []
-        billed: list[Json] = []
+        billed: list[FetchedInvoice] = []
     else:
         gateway: Gateway = clients.stripe
         listed = gateway.list_subscriptions(customer_id=customer_id)
-        billed = gateway.list_invoices(customer_id=customer_id, limit=_INVOICES)["data"]
+        billed = invoices.fetch_latest(customer_id=customer_id, limit=_INVOICES)
     findings += _of_subscriptions(org_id, listed)
     known = set(
         InvoiceRef.objects.filter(org_id=org_id).values_list("stripe_invoice_id", flat=True)
@@ -131,9 +131,9 @@ def _compare(organization: Organization) -> list[Finding]:
         subscriptions=read.subscriptions([*_worth_fetching(listed), *_running(org_id)]),
         # A draft is told of when it is finalised.
         invoices=tuple(
-            FetchedInvoice(one["id"], 0, one)
+            one
             for one in billed
-            if one["status"] != "draft" or one["id"] in known
+            if one.invoice and (one.invoice["status"] != "draft" or one.invoice_id in known)
         ),
     )
     for fetched in found.subscriptions:

@@ -30,7 +30,10 @@ class StatementRow:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceRow:
-    """One invoice; `amount` is written out, `url` is Stripe's page of it."""
+    """One invoice; `amount` is written out, `url` is Stripe's page of it.
+
+    `note` says what was given back of it.
+    """
 
     created_at: datetime
     amount: str
@@ -38,6 +41,7 @@ class InvoiceRow:
     tone: str
     payable: bool
     url: str
+    note: str = ""
 
 
 def statements(org_id: str) -> list[StatementRow]:
@@ -56,18 +60,25 @@ def invoices(org_id: str) -> list[InvoiceRow]:
     rows = InvoiceRef.objects.filter(
         org_id=org_id, status__in=list(_SHOWN), created_at__isnull=False
     ).order_by("-created_at", "-pk")[:MOST_INVOICES]
-    return [
-        InvoiceRow(
-            created_at=one.created_at,
-            amount=money(one.total, one.currency),
-            status=_SHOWN[one.status][0],
-            tone=_SHOWN[one.status][1],
-            payable=one.status != "paid",
-            url=one.hosted_invoice_url,
-        )
-        for one in rows
-        if one.created_at is not None
-    ]
+    return [_row(ref, ref.created_at) for ref in rows if ref.created_at is not None]
+
+
+def _row(ref: InvoiceRef, created_at: datetime) -> InvoiceRow:
+    word, tone = _SHOWN[ref.status]
+    if ref.status == "paid" and ref.amount_refunded and ref.amount_refunded >= ref.total:
+        word, tone = "Refunded", "info"
+    given_back = [("refunded", ref.amount_refunded), ("credited", ref.amount_credited)]
+    return InvoiceRow(
+        created_at=created_at,
+        amount=money(ref.total, ref.currency),
+        status=word,
+        tone=tone,
+        payable=ref.status != "paid",
+        url=ref.hosted_invoice_url,
+        note=", ".join(
+            f"{money(amount, ref.currency)} {what}" for what, amount in given_back if amount
+        ),
+    )
 
 
 def _name(start: datetime, end: datetime) -> str:

@@ -114,13 +114,19 @@ def create_refund(store: Store, params: dict[str, Any], _ids: dict[str, str]) ->
     )
 
 
+def list_charges(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
+    """GET /v1/charges by customer or payment intent."""
+    where: Obj = {name: params[name] for name in ("customer", "payment_intent") if name in params}
+    return store.listing("charge", params, "/v1/charges", where=where)
+
+
 def list_refunds(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
     """GET /v1/refunds by charge or payment intent."""
-    where = {name: params[name] for name in ("charge", "payment_intent") if name in params}
+    where: Obj = {name: params[name] for name in ("charge", "payment_intent") if name in params}
     return store.listing("refund", params, "/v1/refunds", where=where)
 
 
 def list_payments(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
     """GET /v1/invoice_payments by invoice, status, or what paid."""
-    where = {name: params[name] for name in ("invoice", "status", "payment") if name in params}
+    where: Obj = {name: params[name] for name in ("invoice", "status", "payment") if name in params}
     return store.listing("invoice_payment", params, "/v1/invoice_payments", where=where)

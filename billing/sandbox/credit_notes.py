@@ -54,7 +54,7 @@ def void(store: Store, _params: dict[str, Any], ids: dict[str, str]) -> Obj:
 
 def listing(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
     """GET /v1/credit_notes by customer or invoice."""
-    where = {name: params[name] for name in ("customer", "invoice") if name in params}
+    where: Obj = {name: params[name] for name in ("customer", "invoice") if name in params}
     return store.listing("credit_note", params, "/v1/credit_notes", where=where)
 
 

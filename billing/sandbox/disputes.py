@@ -68,7 +68,7 @@ def close(store: Store, _params: dict[str, Any], ids: dict[str, str]) -> Obj:
 
 def listing(store: Store, params: dict[str, Any], _ids: dict[str, str]) -> Obj:
     """GET /v1/disputes by charge or payment intent."""
-    where = {name: params[name] for name in ("charge", "payment_intent") if name in params}
+    where: Obj = {name: params[name] for name in ("charge", "payment_intent") if name in params}
     return store.listing("dispute", params, "/v1/disputes", where=where)
 
 

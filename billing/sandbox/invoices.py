@@ -151,26 +151,30 @@ def collect(
     subscription = _subscription_of(store, invoice)
     customer = store.get("customer", invoice["customer"])
     chosen = method or customers.default_method(store, customer, subscription)
-    failure: StripeFault | None = None
-    if chosen is None:
-        failure = no_payment_method()
-    else:
-        try:
-            cards.charge(store, chosen, invoice["amount_due"], on_session=on_session)
-        except StripeFault as refused:
-            failure = refused
+    failure = _charge(store, invoice, chosen, on_session=on_session)
     invoice["attempt_count"] += 1
     invoice["attempted"] = True
-    if failure is None and chosen is not None:
-        charges.take(store, invoice, chosen)
+    if failure is None:
         settle(store, invoice)
         return None
-    wanted = failure.code == "authentication_required"
     _set_next_attempt(store, invoice)
     store.put(invoice, "invoice.payment_failed")
-    if wanted:
+    if failure.code == "authentication_required":
         store.emit("invoice.payment_action_required", invoice)
     return failure
+
+
+def _charge(
+    store: Store, invoice: Obj, method: Obj | None, *, on_session: bool
+) -> StripeFault | None:
+    if method is None:
+        return no_payment_method()
+    try:
+        cards.charge(store, method, invoice["amount_due"], on_session=on_session)
+    except StripeFault as refused:
+        return refused
+    charges.take(store, invoice, method)
+    return None
 
 
 def _set_next_attempt(store: Store, invoice: Obj) -> None:

@@ -255,6 +255,7 @@ ROUTES = [
     route(
         "GET payment_intents/{id}", "payment_intent_retrieve", catalogue.retrieve("payment_intent")
     ),
+    route("GET charges", "charge_list", charges.list_charges, f"{_PAGE} customer payment_intent"),
     route("GET charges/{id}", "charge_retrieve", catalogue.retrieve("charge")),
     route(
         "POST refunds",

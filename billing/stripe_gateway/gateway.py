@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from billing.stripe_gateway.catalogue import Catalogue
+from billing.stripe_gateway.charges import Charges
 from billing.stripe_gateway.customers import Customers
 from billing.stripe_gateway.invoices import Invoices
 from billing.stripe_gateway.subscriptions import Subscriptions
 from billing.stripe_gateway.transport import BUDGET_SECONDS, Transport
 
 
-class StripeGateway(Customers, Subscriptions, Invoices, Catalogue):
+class StripeGateway(Customers, Subscriptions, Invoices, Charges, Catalogue):
     """Stripe, or whatever speaks its wire at `STRIPE_BASE_URL`."""
 
     def __init__(self, transport: Transport) -> None:

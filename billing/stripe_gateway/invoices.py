@@ -24,8 +24,9 @@ class Invoices:
         limit: int = 10,
         starting_after: str | None = None,
         status: InvoiceStatus | None = None,
+        with_payments: bool = False,
     ) -> Json:
-        """Return one page (`data`, `has_more`), newest first.
+        """Return one page (`data`, `has_more`), newest first; `payments` inside where asked for.
 
         Raises StripeNotFound with `param="starting_after"` for a cursor Stripe does not know.
         """
@@ -34,6 +35,8 @@ class Invoices:
             params["starting_after"] = starting_after
         if status is not None:
             params["status"] = status
+        if with_payments:
+            params["expand"] = ["data.payments"]
         return self._call("invoices.list", lambda c: c.v1.invoices.list(params))
 
     def list_drafts(self, *, customer_id: str) -> list[Json]:

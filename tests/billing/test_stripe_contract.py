@@ -161,7 +161,17 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
         )
         for status in ("draft", "open", "paid", "uncollectible", "void")
     ],
+    ("list_invoices", {"customer_id": "cus_1", "with_payments": True}),
     ("retrieve_invoice", {"invoice_id": "in_1"}),
+    ("list_charges_of_invoice", {"invoice_id": "in_1"}),
+    ("list_invoices_paid_by", {"payment_intent_id": "pi_1"}),
+    ("list_charges", {"customer_id": "cus_1"}),
+    ("list_disputes", {"charge_id": "ch_1"}),
+    ("retrieve_charge", {"charge_id": "ch_1"}),
+    ("retrieve_refund", {"refund_id": "re_1"}),
+    ("retrieve_dispute", {"dispute_id": "du_1"}),
+    ("retrieve_credit_note", {"credit_note_id": "cn_1"}),
+    ("retrieve_invoice_payment", {"invoice_payment_id": "inpay_1"}),
     ("pay_invoice", {"invoice_id": "in_1", "payment_method_id": "pm_1", **_KEY}),
     ("void_invoice", {"invoice_id": "in_1", **_KEY}),
     ("finalize_invoice", {"invoice_id": "in_1", **_KEY}),

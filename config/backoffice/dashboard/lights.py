@@ -9,7 +9,7 @@ from django.db.models import Avg, Count, F, Max, Min, Q
 from django.urls import reverse
 from django.utils.timesince import timesince
 
-from billing.models import Operation, UnpricedOverage
+from billing.models import InvoiceRef, Operation, UnpricedOverage
 from billing.stripe_gateway import StripeKeyRefused
 from config.contract import clock
 from config.contract.clients import clients
@@ -23,6 +23,7 @@ _STUCK_OPERATION = timedelta(minutes=10)
 #: The rollup runs every five minutes, the comparison of counters every one.
 _LATE_ROLLUP = timedelta(minutes=20)
 _LATE_CHECK = timedelta(minutes=5)
+_FAILED_REFUND_SHOWN = timedelta(days=30)
 _THEN = datetime(2000, 1, 1, tzinfo=UTC)
 #: Over how many of the latest webhook events their time is averaged.
 _RECENT = 100
@@ -62,6 +63,7 @@ def lights(*, now: datetime) -> list[Light]:
         _rollup,
         _operations,
         _overage,
+        _disputes,
         _copy,
     )
     return [make(now) for make in makers]
@@ -190,6 +192,34 @@ def _overage(now: datetime) -> Light:
         f"{unpriced:,} closed periods went over and are not charged: no price is known.",
         url,
     )
+
+
+def _disputes(now: datetime) -> Light:
+    waiting = InvoiceRef.objects.filter(dispute_status__in=InvoiceRef.DISPUTE_WAITS_FOR_US).count()
+    if waiting:
+        url = _list("billing_invoiceref", "dispute=waits")
+        return Light(
+            "Disputes and refunds",
+            State.BAD,
+            f"{_number(waiting, 'payment')} disputed: answer the bank at Stripe in time.",
+            url,
+        )
+    since = now - _FAILED_REFUND_SHOWN
+    failed = InvoiceRef.objects.filter(refund_failed_at__gte=since).count()
+    if failed:
+        url = _list("billing_invoiceref", "dispute=refund_failed")
+        sentence = f"{_number(failed, 'refund')} came back in the last 30 days: pay it another way."
+        return Light("Disputes and refunds", State.LOOK, sentence, url)
+    pending = InvoiceRef.objects.filter(dispute_status__in=InvoiceRef.DISPUTE_OPEN).count()
+    url = _list("billing_invoiceref", "dispute=open")
+    if pending:
+        sentence = f"{_number(pending, 'dispute')} under review at a bank."
+        return Light("Disputes and refunds", State.LOOK, sentence, url)
+    return Light("Disputes and refunds", State.GOOD, "None is open, and no refund came back.", url)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _copy(now: datetime) -> Light:

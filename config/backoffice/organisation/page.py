@@ -54,6 +54,7 @@ def _context(request: HttpRequest, found: Organization) -> dict[str, Any]:
         "current": current,
         "has_access": current is not None and rules.has_access(current.entitlement, now),
         "access": sections.access_of(org_id),
+        "disputed": sections.disputed(org_id),
         "gauges": sections.gauges(org_id, current) if current else [],
         "usage": sections.use_by_day(org_id, days),
         "sections": [one for one in held if one.rows],

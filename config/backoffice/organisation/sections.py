@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, F, Model, OuterRef
+from django.db.models import Exists, F, Model, OuterRef, Q
 from django.urls import reverse
 
 from billing.changes import standing
@@ -131,6 +131,14 @@ def periods(org_id: str) -> Section:
     unpriced = UnpricedOverage.objects.filter(counter_id=OuterRef("pk"))
     rows = rows.annotate(is_unpriced=Exists(unpriced))
     return _section("Periods", UsageCounter, rows, org_id, "periods")
+
+
+def disputed(org_id: str) -> list[InvoiceRef]:
+    """Return the invoices that somebody has to look at: disputed, lost, or a refund came back."""
+    bad = Q(dispute_status__in=[*InvoiceRef.DISPUTE_OPEN, "lost"]) | Q(
+        refund_failed_at__isnull=False
+    )
+    return list(InvoiceRef.objects.filter(bad, org_id=org_id).order_by("-created_at")[:ROWS])
 
 
 def invoices(org_id: str) -> Section:

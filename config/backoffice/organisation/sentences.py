@@ -57,7 +57,16 @@ _FIELDS: dict[type[Model], dict[str, str]] = {
         "ended_at": "ended",
     },
     Operation: {"state": "state", "error": "error"},
-    InvoiceRef: {"status": "status", "total": "total", "amount_due": "amount due"},
+    InvoiceRef: {
+        "status": "status",
+        "total": "total",
+        "amount_due": "amount due",
+        "amount_refunded": "refunded",
+        "amount_credited": "credited",
+        "amount_disputed": "disputed",
+        "dispute_status": "dispute",
+        "refund_failed_at": "refund came back",
+    },
     # That it was suspended is in the audit.
     OrgAccess: {"installation_limit": "installations allowed"},
     Organization: {"name": "name", "email": "e-mail", "stripe_customer_id": "Stripe customer"},
