@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from billing.contact.models import EmailChange
 from billing.models import (
     IdempotencyKey,
     InvoiceRef,
@@ -189,6 +190,28 @@ class InvoiceRefAdmin(OrgAdmin):
     def subscription(self, obj: InvoiceRef) -> SafeString:
         """The subscription that it bills."""
         return page_link("billing_subscription", obj.stripe_subscription_id)
+
+
+@admin.register(EmailChange)
+class EmailChangeAdmin(OrgAdmin):
+    """Changes of owners' addresses. What a link's token hashes to is not shown."""
+
+    known_by = "uuid"
+    hidden = ("token_hash",)
+    list_display = (
+        "uuid",
+        "organization",
+        badge("source", {"owner": "info", "staff": "warning", "stripe": "warning"}),
+        "previous_email",
+        "email",
+        "created_at",
+        "confirmed_at",
+        "withdrawn_at",
+        "told_at",
+    )
+    list_filter = ("source",)
+    search_fields = ("uuid__startswith",)
+    search_help_text = "Organisation id, or the beginning of the uuid"
 
 
 @admin.register(Statement)

@@ -26,6 +26,23 @@ class SignUpAnswer(Answer):
     activation_code: str | None = None
 
 
+class ContactBody(Body):
+    """What an organisation is called, and where its owner is written to."""
+
+    org_id: Annotated[str, Meta(min_length=1, max_length=30)]
+    org_name: Annotated[str, Meta(min_length=1, max_length=120)] | None = None
+    email: Annotated[str, Meta(min_length=3, max_length=254)] | None = None
+
+
+class ContactAnswer(Answer):
+    """Name and address; `emailPending` waits for its link to be opened."""
+
+    org_id: str
+    org_name: str
+    email: str
+    email_pending: str | None = None
+
+
 class PlanMetric(Answer, omit_defaults=False):
     """What a plan includes of one metric; the amount is a decimal in minor units."""
 

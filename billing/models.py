@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Case, F, Q, Value, When
 
 from billing import mirrors
+from billing.contact.models import EmailChange  # noqa: F401 - a table of this app
 from billing.notifications.models import (  # noqa: F401 - tables of this app
     Delivery,
     Notification,
@@ -189,25 +190,53 @@ class PlanAllowance(models.Model):
         return f"{self.plan_id} {self.metric} {self.included_units}"
 
 
-@pghistory.track(meta=_by_org("organization_history_by_org"))
+@pghistory.track(
+    exclude=["contact_version", "contact_synced", "contact_due_at", "contact_tries"],
+    meta=_by_org("organization_history_by_org"),
+)
 class Organization(models.Model):
-    """A customer of the company that runs this installation."""
+    """A customer of the company that runs this installation.
+
+    `contact_version` counts our changes of name and e-mail, `contact_synced` is the last
+    one that Stripe has; `contact_due_at` (real time) is when it is to be told next, None
+    where it need not be, or would refuse again (billing.contact.following).
+    """
 
     org_id = models.CharField(max_length=30, unique=True)
     name = models.CharField(max_length=120)
     email = models.EmailField()
     stripe_customer_id = models.CharField(max_length=255, unique=True)
     created_at = models.DateTimeField()
+    contact_version = models.PositiveBigIntegerField(default=0, db_default=0)
+    contact_synced = models.PositiveBigIntegerField(default=0, db_default=0)
+    contact_due_at = models.DateTimeField(null=True, blank=True)
+    contact_tries = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:
         verbose_name = "organisation"
         indexes = [
             # Staff search by e-mail; two organisations may share one.
             models.Index(fields=["email"], name="organization_by_email"),
+            # The worker: whose customer at Stripe is to be told.
+            models.Index(
+                fields=["contact_due_at"],
+                condition=Q(contact_due_at__isnull=False),
+                name="organization_contact_due",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.org_id})"
+
+    @property
+    def contact_on_its_way(self) -> bool:
+        """Whether Stripe has still to be told our name and e-mail."""
+        return self.contact_due_at is not None
+
+    @property
+    def contact_refused(self) -> bool:
+        """Whether Stripe would not have our name or e-mail; ours stands."""
+        return self.contact_due_at is None and self.contact_version > self.contact_synced
 
 
 @pghistory.track(
@@ -396,9 +425,10 @@ class Operation(models.Model):
         RESUME = "resume", "Resume"
         SUBSCRIBE = "subscribe", "Subscribe again"
         OVERAGE = "overage", "Charge overage"
+        CONTACT = "contact", "Change name or e-mail"
 
     #: What changes a subscription: one at a time per organisation.
-    CHANGES = frozenset(Kind.values) - {Kind.SIGN_UP, Kind.OVERAGE}
+    CHANGES = frozenset(Kind.values) - {Kind.SIGN_UP, Kind.OVERAGE, Kind.CONTACT}
 
     class State(models.TextChoices):
         STARTED = "started", "Started"
@@ -429,7 +459,7 @@ class Operation(models.Model):
             # Two changes at once would each be priced from a plan the other replaces.
             models.UniqueConstraint(
                 fields=["org_id"],
-                condition=Q(state="started") & ~Q(kind__in=["sign_up", "overage"]),
+                condition=Q(state="started") & ~Q(kind__in=["sign_up", "overage", "contact"]),
                 name="operation_one_change_at_a_time",
             ),
         ]

@@ -13,13 +13,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import transaction
 
 from billing import catalogue, checkouts, convergence, idempotency, operations, prices
 from billing.bodies import SignUpBody
 from billing.checkouts import Opened
+from billing.contact.services import read as read_contact
 from billing.convergence import Fetched
 from billing.models import Operation, Organization, Plan
 from billing.stripe_gateway import Gateway, StripeFailed, StripeRefused
@@ -27,7 +26,7 @@ from config.contract import clock
 from config.contract.bodies import rfc3339
 from config.contract.clients import clients
 from config.contract.doorbell import ring
-from config.contract.errors import ApiError, Unavailable, ValidationFailed
+from config.contract.errors import ApiError, Unavailable
 from config.contract.ids import new_id
 from quotas.models import Entitlement
 from tokens import scopes, secrets
@@ -251,17 +250,10 @@ def _signed_up(
 
 
 def _checked(asked: SignUpBody) -> tuple[str, str]:
-    name, email = asked.org_name.strip(), asked.email.strip()
-    faults: dict[str, list[str]] = {}
-    if not name or not name.isprintable():
-        faults["orgName"] = ["Expected 1 to 120 printable characters"]
-    try:
-        validate_email(email)
-    except ValidationError:
-        faults["email"] = ["Expected an e-mail address"]
-    if faults:
-        raise ValidationFailed(faults)
-    return name, email
+    contact = read_contact(name=asked.org_name, email=asked.email)
+    assert contact.name is not None  # noqa: S101 - given
+    assert contact.email is not None  # noqa: S101 - given
+    return contact.name, contact.email
 
 
 def _ring(operation_pk: int) -> None:

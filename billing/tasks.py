@@ -7,6 +7,7 @@ from celery import shared_task
 
 from billing import checkouts, idempotency, mail, operations, signup
 from billing.changes import engine, steps  # noqa: F401 - steps registers the workers
+from billing.contact import following, mailing
 from billing.models import IdempotencyKey, Operation
 from billing.notifications import announcing, deliveries
 from billing.overage import services as overage
@@ -90,6 +91,38 @@ def _finish_sign_up(operation: Operation) -> None:
     except Exception:
         # One that cannot be finished must not keep the others waiting.
         logger.exception("sign_up_failed", operation=str(operation.uuid))
+
+
+@shared_task
+def follow_contact(org_id: str) -> None:
+    """Bring an organisation's customer at Stripe up to date with its name and e-mail."""
+    following.follow(org_id, now=clock.real_now())
+
+
+@shared_task
+def follow_contacts() -> None:
+    """Bring every customer up to date that a lost message, a crash or Stripe left behind."""
+    end = time.monotonic() + _SHORT_SECONDS
+    for org_id in following.due(now=clock.real_now()):
+        if time.monotonic() > end:
+            break
+        following.follow(org_id, now=clock.real_now())
+
+
+@shared_task
+def mail_contact(change_pk: int) -> None:
+    """Send what is due of a change of e-mail address."""
+    mailing.send_due(change_pk, now=clock.real_now())
+
+
+@shared_task
+def mail_contacts() -> None:
+    """Send what a lost message or a mail server left unsent."""
+    end = time.monotonic() + _SHORT_SECONDS
+    for pk in mailing.due(now=clock.real_now()):
+        if time.monotonic() > end:
+            break
+        mailing.send_due(pk, now=clock.real_now())
 
 
 @shared_task

@@ -289,6 +289,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "follow-contacts": {
+        "task": "billing.tasks.follow_contacts",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "mail-contacts": {
+        "task": "billing.tasks.mail_contacts",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "charge-overage": {
         "task": "billing.tasks.charge_overage",
         "schedule": crontab(minute="*/10"),
@@ -460,6 +470,8 @@ REFRESH_TOKEN_LIFE = timedelta(days=30)
 #: A link to the owner's usage page, and the visit it is traded for.
 PORTAL_LINK_LIFE = timedelta(minutes=15)
 PORTAL_VISIT_LIFE = timedelta(minutes=30)
+#: The link that confirms a new e-mail address.
+EMAIL_LINK_LIFE = timedelta(hours=24)
 #: Browsers keep a `__Host-` cookie only over https, and from this host alone.
 PORTAL_COOKIES_SECURE = not EMBEDDED or PUBLIC_URL.startswith("https://")
 TOKEN_ISSUER = PUBLIC_URL
@@ -467,6 +479,10 @@ TOKEN_AUDIENCE = SERVICE_NAME
 STAFF_AUDIENCE = "metergate-staff"
 #: `limits` notation; an empty string switches a throttle off.
 THROTTLE_SIGNUP = env.str("THROTTLE_SIGNUP", default="600/minute" if EMBEDDED else "10/hour")
+#: Links to new addresses, per organisation: nobody is to be flooded with mail of ours.
+THROTTLE_EMAIL_LINKS = env.str(
+    "THROTTLE_EMAIL_LINKS", default="600/minute" if EMBEDDED else "10/hour"
+)
 THROTTLE_TOKENS = env.str("THROTTLE_TOKENS", default="600/minute" if EMBEDDED else "30/minute")
 THROTTLE_ADMIN_TOKEN = env.str(
     "THROTTLE_ADMIN_TOKEN", default="600/minute" if EMBEDDED else "10/minute"

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView, TemplateView
 from drf_spectacular.views import SpectacularAPIView
 
 from billing.changes.views import PlanChangeViewSet, PreviewViewSet
+from billing.contact.views import ContactViewSet
 from billing.notifications.views import NotificationsViewSet
 from billing.payment_views import InvoiceViewSet, PaymentViewSet
 from billing.portal.api import PortalLinkViewSet
@@ -54,6 +55,7 @@ urlpatterns = [
     path("api/admin/quotas/reset", ResetViewSet.as_view({"post": "create"})),
     path("api/quota/explain", ExplainViewSet.as_view({"get": "retrieve"})),
     path("api/me/entitlements", EntitlementViewSet.as_view({"get": "retrieve"})),
+    path("api/me", ContactViewSet.as_view({"patch": "partial_update"})),
     path("api/signup", SignUpViewSet.as_view({"post": "create"})),
     path("api/plans", PlanViewSet.as_view({"get": "list"})),
     path("api/plans/preview", PreviewViewSet.as_view({"post": "create"})),

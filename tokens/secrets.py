@@ -45,6 +45,11 @@ def new_link_token() -> str:
     return LINK_PREFIX + _text(secrets.token_bytes(_BYTES))
 
 
+def derived_link(seed: str) -> str:
+    """Return the one-time token of a link that belongs to `seed`, as `derived_code` does."""
+    return LINK_PREFIX + _text(_mac(b"one-time-link", seed)[:_BYTES])
+
+
 def new_nonce() -> str:
     """Return what tells one browser from another before it has a session."""
     return secrets.token_urlsafe(_BYTES)

@@ -67,6 +67,20 @@ class HotThrottle(BaseThrottle):
         return True
 
 
+def count_email_link(org_id: str) -> None:
+    """Count one e-mail that an organisation has sent to an address. Raises Throttled."""
+    notation: str = settings.THROTTLE_EMAIL_LINKS
+    if notation:
+        hit(_item(notation), "THROTTLE_EMAIL_LINKS", org_id)
+
+
+def count_opening(request: HttpRequest) -> None:
+    """Count one use of a link's button by an address. Raises Throttled beyond the limit."""
+    notation: str = settings.THROTTLE_TOKENS
+    if notation:
+        hit(_item(notation), "LINKS", household(client_address(request)))
+
+
 def count_hot(org_id: str) -> None:
     """Count one request of an organisation on a hot route. Raises Throttled beyond the limit."""
     notation: str = settings.THROTTLE_HOT

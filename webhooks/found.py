@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from billing import cards, convergence, invoices
 from billing.cards import NewCard
+from billing.contact import following
+from billing.contact.following import FetchedCustomer
 from billing.convergence import Fetched
 from billing.invoices import FetchedInvoice
 from billing.notifications.announcing import announce_payment_failed
@@ -25,6 +27,7 @@ class Found:
     invoices: tuple[FetchedInvoice, ...] = ()
     unpaid: tuple[FetchedInvoice, ...] = ()
     failed_refunds: tuple[str, ...] = ()
+    customers: tuple[FetchedCustomer, ...] = ()
     card: NewCard | None = None
     org_id: str = ""
 
@@ -36,10 +39,11 @@ class Found:
     def apply(self, *, because: str) -> str:
         """Write it down; returns the organisation it is about, or an empty string.
 
-        Runs inside the caller's transaction.
+        Runs inside the caller's transaction. Raises ChangeOnItsWay.
         """
         with history.because(because):
-            orgs = [invoices.apply(one) for one in self.invoices]
+            orgs: list[str | None] = [following.apply(one) for one in self.customers]
+            orgs += [invoices.apply(one) for one in self.invoices]
             orgs += [convergence.apply(one, because=because) for one in self.subscriptions]
             for one in self.unpaid:
                 announce_payment_failed(one)
@@ -92,6 +96,7 @@ def merged(several: Iterable[Found]) -> Found:
         invoices=tuple(one for part in parts for one in part.invoices),
         unpaid=tuple(one for part in parts for one in part.unpaid),
         failed_refunds=tuple(one for part in parts for one in part.failed_refunds),
+        customers=tuple(one for part in parts for one in part.customers),
         card=next((part.card for part in parts if part.card), None),
         org_id=next((part.org_id for part in parts if part.org_id), ""),
     )

@@ -11,6 +11,7 @@ from dataclasses import replace
 import structlog
 
 from billing import cards
+from billing.contact import following
 from billing.models import Organization, Subscription
 from billing.stripe_gateway import Gateway, StripeNotFound
 from config.contract.clients import clients
@@ -66,18 +67,15 @@ def checkout_session(read: Reader, session_id: str) -> Found:
 
 
 def customer(read: Reader, customer_id: str) -> Found:
-    """See that the customer is still there.
+    """Take over the name and e-mail of the customer (billing.contact.following says when).
 
-    Its name and e-mail follow ours, so there is nothing to take over. A deleted
-    one took its subscriptions along: they are asked for.
+    A deleted one took its subscriptions along: they are asked for.
     """
-    gateway: Gateway = clients.stripe
-    try:
-        found = gateway.retrieve_customer(customer_id=customer_id)
-    except StripeNotFound:
-        found = {"deleted": True}
+    fetched, at_stripe = following.fetch(customer_id)
     org_id = _org_of(customer_id)
-    if not found.get("deleted"):
+    if fetched is not None:
+        return Found(customers=(fetched,), org_id=org_id)
+    if not at_stripe.get("deleted"):
         return Found(org_id=org_id)
     if org_id:
         logger.error("customer_deleted", customer=customer_id, tenant_id=org_id)

@@ -25,6 +25,10 @@ _BOOKKEEPING = frozenset(
         "status_because",
         "allowances_since",
         "prior_allowances",
+        "contact_version",
+        "contact_synced",
+        "contact_due_at",
+        "contact_tries",
         # Stripe makes a new address for the same page as it pleases.
         "hosted_invoice_url",
     }
@@ -76,7 +80,8 @@ def _lock(found: Found, org_id: str) -> list[str]:
         str(one.subscription["customer"]) for one in found.subscriptions if one.subscription
     }
     customers |= {str(one.invoice["customer"]) for one in found.invoices if one.invoice}
-    known = {org_id, *subscriptions.values_list("org_id", flat=True)}
+    named = [one.org_id for one in found.customers]
+    known = {org_id, *named, *subscriptions.values_list("org_id", flat=True)}
     locked = (
         Organization.objects.select_for_update()
         .filter(Q(org_id__in=known) | Q(stripe_customer_id__in=customers))
@@ -96,6 +101,10 @@ def _picture(found: Found, orgs: list[str]) -> _Picture:
         stripe_invoice_id__in=[one.invoice_id for one in found.invoices], fetch_applied__gt=0
     ):
         rows.append(("invoice", ref.stripe_invoice_id, ref))
+    for organization in Organization.objects.filter(
+        org_id__in=[one.org_id for one in found.customers]
+    ):
+        rows.append(("organisation", organization.org_id, organization))
     for entitlement in Entitlement.objects.filter(org_id__in=orgs):
         rows.append(("entitlement", entitlement.org_id, entitlement))
     return {(table, key, _org_of(row)): _fields(row) for table, key, row in rows}

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import transaction
 
+from billing.contact.rules import NotTaken, checked_email
 from billing.notifications import announcing, destinations, signing
 from billing.notifications.models import NotificationSettings
 from config.contract import history
@@ -64,7 +63,7 @@ def put(
     No URL, the owner's address, 50, 80 and 100 percent. The first URL makes the
     secret. Raises ValidationFailed; nothing is changed then.
     """
-    _check(url, emails)
+    emails = _checked(url, emails)
     with transaction.atomic(), history.because("notification settings"):
         NotificationSettings.objects.bulk_create(
             [NotificationSettings(org_id=org_id, updated_at=now)], ignore_conflicts=True
@@ -74,7 +73,7 @@ def put(
         if makes_secret:
             held.secret_id = uuid.uuid4()
         held.url = url or ""
-        held.emails = None if emails is None else list(emails)
+        held.emails = emails
         held.updated_at = now
         held.save()
         wanted = DEFAULT_PERCENTS if percents is None else percents
@@ -105,17 +104,19 @@ def rotate_secret(*, org_id: str, now: datetime) -> Rotated:
     return Rotated(signing.secret_of(held.secret_id), held.previous_until)
 
 
-def _check(url: str | None, emails: Sequence[str] | None) -> None:
+def _checked(url: str | None, emails: Sequence[str] | None) -> list[str] | None:
     faults: dict[str, list[str]] = {}
     if url is not None:
         try:
             destinations.read(url)
         except destinations.Refused as refused:
             faults["url"] = [refused.why]
+    addresses: list[str] = []
     for position, address in enumerate(emails or ()):
         try:
-            validate_email(address)
-        except ValidationError:
-            faults[f"emails.{position}"] = ["Expected an e-mail address"]
+            addresses.append(checked_email(address))
+        except NotTaken as refused:
+            faults[f"emails.{position}"] = [str(refused)]
     if faults:
         raise ValidationFailed(faults)
+    return None if emails is None else addresses

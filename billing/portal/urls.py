@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from billing.portal import acts, pages
+from billing.portal import acts, contact, pages
 
 portal_urls = [
     path("portal/usage", pages.UsagePage.as_view(), name="portal-usage"),
@@ -33,6 +33,7 @@ portal_urls = [
         name="portal-payment-method",
     ),
     path("portal/billing", acts.StripePage.as_view(), name="portal-billing"),
+    path("portal/email/<str:token>", contact.EmailPage.as_view(), name="portal-email"),
     # Last: a link's token is any word.
     path("portal/<str:token>", pages.LinkPage.as_view(), name="portal-link"),
 ]

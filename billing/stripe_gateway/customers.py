@@ -73,6 +73,16 @@ class Customers:
         """Return the customer; a deleted one has `deleted: true`."""
         return self._call("customers.retrieve", lambda c: c.v1.customers.retrieve(customer_id))
 
+    def update_customer(
+        self, *, customer_id: str, name: str, email: str, idempotency_key: str
+    ) -> Json:
+        """Rename a customer and change its address. Raises StripeNotFound for a deleted one."""
+        params: Any = {"email": email, "name": name}
+        return self._call(
+            "customers.update",
+            lambda c: c.v1.customers.update(customer_id, params, keyed(idempotency_key)),
+        )
+
     def set_default_payment_method(
         self, *, customer_id: str, payment_method_id: str, idempotency_key: str
     ) -> Json:

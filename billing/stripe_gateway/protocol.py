@@ -37,6 +37,10 @@ class Gateway(Protocol):
 
     def retrieve_customer(self, *, customer_id: str) -> Json: ...
 
+    def update_customer(
+        self, *, customer_id: str, name: str, email: str, idempotency_key: str
+    ) -> Json: ...
+
     def set_default_payment_method(
         self, *, customer_id: str, payment_method_id: str, idempotency_key: str
     ) -> Json: ...

@@ -42,6 +42,7 @@ PAGES: dict[str, dict[str, str]] = {
         "billing.Plan": "sell",
         "billing.Subscription": "autorenew",
         "billing.InvoiceRef": "request_quote",
+        "billing.EmailChange": "contact_mail",
         "billing.Statement": "description",
         "billing.UnpricedOverage": "money_off",
         "billing.Operation": "sync_alt",

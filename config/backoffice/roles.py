@@ -17,6 +17,7 @@ ROLES: dict[str, frozenset[str]] = {
         "adjust_usagecounter",
         "add_usagevoid",
         "change_plan",
+        "change_organization",
         "suspend_organization",
         "manage_installations",
     },

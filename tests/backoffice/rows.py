@@ -8,6 +8,7 @@ from django.apps import apps
 from django.contrib.auth.models import User
 from django.db.models import Model
 
+from billing.contact.models import EmailChange
 from billing.models import (
     IdempotencyKey,
     InvoiceRef,
@@ -178,6 +179,15 @@ def _customer(number: int, now: datetime) -> None:
         period_key="2026-10",
         units=5,
         noted_at=now,
+    )
+    EmailChange.objects.create(
+        uuid=uuid.UUID(int=number + 1),
+        org_id=org,
+        email=f"new{number}@example.com",
+        previous_email=f"old{number}@example.com",
+        source=EmailChange.Source.STAFF,
+        created_at=now,
+        confirmed_at=now,
     )
     Statement.objects.create(
         org_id=org,

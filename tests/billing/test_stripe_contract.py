@@ -162,6 +162,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
         for status in ("draft", "open", "paid", "uncollectible", "void")
     ],
     ("list_invoices", {"customer_id": "cus_1", "with_payments": True}),
+    ("update_customer", {"customer_id": "cus_1", "name": "A", "email": "a@b.co", **_KEY}),
     ("retrieve_invoice", {"invoice_id": "in_1"}),
     ("list_charges_of_invoice", {"invoice_id": "in_1"}),
     ("list_invoices_paid_by", {"payment_intent_id": "pi_1"}),

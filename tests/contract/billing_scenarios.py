@@ -177,7 +177,20 @@ def portal_link(route: Route, sandbox: Control) -> Answers:
     yield "made", org.post(f"/{route.path}", {"orgId": org.id})
 
 
+def contact(route: Route, sandbox: Control) -> Answers:
+    """PATCH /api/me."""
+    org = make_org()
+
+    def patch(**fields: Any) -> Any:
+        return route.send_json({"orgId": org.id, **fields}, org=org)
+
+    yield "renamed", patch(orgName="Acme Ltd")
+    yield "another address", patch(email="new@acme.example")
+    yield "no address", patch(email="İlker@acme.example")
+
+
 ANSWERS: Mapping[str, Scenario] = {
+    "PATCH api/me": contact,
     "POST api/signup": sign_up,
     "GET api/plans": plans,
     "POST api/plans/preview": preview,

@@ -118,6 +118,12 @@ CALLS: Mapping[str, Call] = {
         path=lambda org_id: f"api/quota/explain?metric=api_call&orgId={quote(org_id)}"
     ),
     "GET api/me/entitlements": Call(),
+    "PATCH api/me": Call(
+        body=lambda org: {"orgId": org.id, "orgName": "Acme", "email": "new@acme.example"},
+        fields={"orgId": "text", "orgName": "text", "email": "text"},
+        optional=frozenset({"orgName", "email"}),
+        nullable=frozenset({"orgName", "email"}),
+    ),
     "POST api/signup": Call(
         body=lambda org: {"orgName": "Acme", "email": "owner@acme.example", "checkout": False},
         fields={"orgName": "text", "email": "text", "checkout": "boolean"},

@@ -22,7 +22,10 @@ Answers = Iterator[tuple[str, Any]]
 def refusals(route: Route) -> Answers:
     """Return each kind of refusal of a route, by name."""
     org = make_org()
-    yield "wrong verb", route.send(b"", org=org, method="PATCH")
+    yield (
+        "wrong verb",
+        route.send(b"", org=org, method="PUT" if route.method == "PATCH" else "PATCH"),
+    )
     if route.throttled:
         yield "throttled", _throttled(route)
     if route.call.body is not None:

@@ -27,6 +27,7 @@ ASKED = {
     "GET api/v1/usage/series": {READ},
     "GET api/quota/explain": {READ},
     "GET api/me/entitlements": {READ},
+    "PATCH api/me": {BILLING_WRITE},
     "POST api/plans/preview": {BILLING_READ},
     "POST api/plans/upgrade": {BILLING_WRITE},
     "POST api/plans/downgrade": {BILLING_WRITE},

@@ -57,6 +57,7 @@ MATRIX: Mapping[str, str] = {
     # Staff by session or staff token, of any organisation.
     "GET api/quota/explain": "401 in  in  in  in  in  in  in",
     "GET api/me/entitlements": USE,
+    "PATCH api/me": OWNERS,
     "POST api/signup": ANYBODY,
     "GET api/plans": ANYBODY,
     "POST api/plans/preview": OWNERS,
@@ -89,6 +90,7 @@ MATRIX: Mapping[str, str] = {
     "GET portal/checkout/left": ANYBODY,
     "GET portal/billing/done": ANYBODY,
     "GET portal/<str:token>": GONE,
+    "GET portal/email/<str:token>": GONE,
     "GET portal/usage": VISITORS,
     "GET portal/statements/<str:period_key>": VISITORS,
     "GET portal/statements/<str:period_key>.json": VISITORS,

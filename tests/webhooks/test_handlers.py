@@ -149,7 +149,7 @@ def test_an_expired_checkout_changes_nothing(sandbox: Control, gateway: StripeGa
 # Customers
 
 
-def test_a_customer_changed_at_stripe_changes_nothing_here(
+def test_a_customer_changed_at_stripe_is_taken_over(
     owner: Org, sandbox: Control, gateway: StripeGateway
 ) -> None:
     organization = Organization.objects.get(org_id=owner.id)
@@ -164,7 +164,7 @@ def test_a_customer_changed_at_stripe_changes_nothing_here(
     event = tell(sandbox, "customer.updated")
 
     organization.refresh_from_db()
-    assert (organization.email, organization.name) == ("owner@acme.example", "Acme")
+    assert (organization.email, organization.name) == ("new@acme.example", "New")
     assert WebhookEvent.objects.get(event_id=event["id"]).org_id == owner.id
 
 

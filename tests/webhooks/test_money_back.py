@@ -185,9 +185,7 @@ def test_credit_notes_lower_what_is_owed_and_say_so(
     assert (ref.amount_credited, ref.amount_refunded) == (1500, 500)
 
 
-def test_a_voided_credit_note_counts_no_more(
-    owner: Org, sandbox: Control, dashboard: Desk
-) -> None:
+def test_a_voided_credit_note_counts_no_more(owner: Org, sandbox: Control, dashboard: Desk) -> None:
     sandbox.fault("card_declined", count=-1)
     sandbox.travel(days=32)
     hear(sandbox)
@@ -232,9 +230,7 @@ def test_any_order_of_the_events_of_money_that_went_back_ends_where_stripe_is(
     assert (ref.amount_disputed, ref.dispute_status) == (2500, "lost")
 
 
-def test_a_fetch_that_arrives_late_does_not_undo_a_refund(
-    ref: InvoiceRef, dashboard: Desk
-) -> None:
+def test_a_fetch_that_arrives_late_does_not_undo_a_refund(ref: InvoiceRef, dashboard: Desk) -> None:
     early = invoices.fetch(ref.stripe_invoice_id)
     dashboard.refund(ref.stripe_invoice_id)
     late = invoices.fetch(ref.stripe_invoice_id)

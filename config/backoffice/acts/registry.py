@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from config.backoffice.acts import (
     accounts,
+    contact,
     installations,
     ledger,
     notifications,
@@ -37,6 +38,7 @@ ACTS: dict[str, Act] = {
         installations.RevokeCode(),
         installations.RevokeInstallation(),
         installations.RevokeAll(),
+        contact.ChangeContact(),
         suspension.Suspend(),
         suspension.Restore(),
         operators.CreateOperatorKey(),

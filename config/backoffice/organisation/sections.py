@@ -8,6 +8,7 @@ from django.db.models import Exists, F, Model, OuterRef, Q
 from django.urls import reverse
 
 from billing.changes import standing
+from billing.contact.models import EmailChange
 from billing.models import (
     InvoiceRef,
     Operation,
@@ -98,6 +99,7 @@ def all_of(org_id: str, *, now: datetime) -> list[Section]:
         resets(org_id),
         voids(org_id),
         notifications(org_id),
+        email_changes(org_id),
         codes(org_id, now=now),
         statements(org_id),
     ]
@@ -145,6 +147,12 @@ def invoices(org_id: str) -> Section:
     """Invoices at Stripe."""
     rows = InvoiceRef.objects.filter(org_id=org_id).order_by("-created_at")
     return _section("Invoices", InvoiceRef, rows, org_id, "invoices")
+
+
+def email_changes(org_id: str) -> Section:
+    """Other addresses, asked for and taken."""
+    rows = EmailChange.objects.filter(org_id=org_id).order_by("-created_at")
+    return _section("Changes of e-mail", EmailChange, rows, org_id, "email_changes")
 
 
 def statements(org_id: str) -> Section:

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0018_overage_without_a_price"),
+        ("billing", "0020_remember_the_prices_sold_today"),
     ]
 
     operations = [

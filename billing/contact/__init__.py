@@ -1,0 +1,1 @@
+"""What an organisation is called and where its owner is written to."""
