@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from quotas import check
 from quotas.errors import PaymentRequired
 from quotas.models import UsageCounter
+from quotas.periods import Period, period_at
 from quotas.rollover import roll_over
 from quotas.rules import Allowance
 from quotas.services import grant
@@ -77,6 +78,10 @@ class Life:
         self.last_plan = "small"
         self.events = 0
 
+    def period(self, now: datetime) -> Period:
+        """Return the period that the calendar or the latest anchor cuts around `now`."""
+        return period_at(self.rule, self.anchor, now)
+
     def change(self, plan: str, now: datetime) -> None:
         if self.plan is None:
             # Whoever comes back has a new subscription with an anchor of its own.
@@ -138,6 +143,7 @@ class Life:
             assert units <= most, (metric, start, units, most)
 
 
+JUST_BEFORE = INTO_THE_NEXT = -1
 STEPS = st.lists(
     st.tuples(
         st.one_of(
@@ -148,14 +154,12 @@ STEPS = st.lists(
                 st.just("use"),
                 st.sampled_from(METRICS),
                 st.sampled_from([1, 30, 100, 900_000_000]),
-                # How long ago: now, minutes, days, over a month.
-                st.one_of(
-                    st.integers(0, 20), st.integers(0, 75 * 60), st.integers(0, 60 * 24 * 60)
-                ),
+                # Minutes ago; JUST_BEFORE: shortly before the current period.
+                st.one_of(st.just(JUST_BEFORE), st.integers(0, 20), st.integers(0, 60 * 24 * 60)),
             ),
         ),
-        # Minutes that pass: a few, or up to some weeks.
-        st.one_of(st.integers(1, 16), st.integers(1, 72 * 60), st.integers(1, 30 * 24 * 60)),
+        # Minutes that pass; INTO_THE_NEXT: until a few minutes after the period's end.
+        st.one_of(st.just(INTO_THE_NEXT), st.integers(1, 5), st.integers(1, 30 * 24 * 60)),
     ),
     min_size=3,
     max_size=14,
@@ -179,10 +183,15 @@ def test_no_period_counts_more_than_was_sold_for_it(
     life = Life(rule)
     now = BEGAN + HOUR
     for (act, *arguments), minutes in steps:
-        now += timedelta(minutes=minutes)
+        if minutes == INTO_THE_NEXT:
+            now = life.period(now).end + timedelta(minutes=2)
+        else:
+            now += timedelta(minutes=minutes)
         match act, arguments:
             case "use", [str() as metric, int() as units, int() as ago]:
-                life.use(metric, units, now - timedelta(minutes=ago), now)
+                before = life.period(now).start - timedelta(minutes=5)
+                at = before if ago == JUST_BEFORE else now - timedelta(minutes=ago)
+                life.use(metric, units, at, now)
             case "roll_over", _:
                 list(roll_over(now=now, org_ids=[life.org.id]))
             case "change", [str() as plan]:
