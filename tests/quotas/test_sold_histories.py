@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 
 from quotas import check
@@ -174,6 +174,27 @@ STEPS = st.lists(
     print_blob=True,
 )
 @given(rule=st.sampled_from(RULES), steps=STEPS)
+@example(
+    # Away for a whole month, asking all the same, and back.
+    rule="calendar_month",
+    steps=[
+        (("change", "open"), 1),
+        (("cancel",), 5),
+        (("check", "api_call"), INTO_THE_NEXT),
+        (("roll_over",), INTO_THE_NEXT),
+        (("change", "open"), 3),
+        (("use", "api_call", 900_000_000, JUST_BEFORE), 2),
+    ],
+)
+@example(
+    # A metric that the plan of last month did not have.
+    rule="billing_month",
+    steps=[
+        (("change", "small"), 1),
+        (("change", "large"), INTO_THE_NEXT),
+        (("use", "compute_ms", 30, JUST_BEFORE), 2),
+    ],
+)
 def test_no_period_counts_more_than_was_sold_for_it(
     transactional_db: None,
     rule: str,
