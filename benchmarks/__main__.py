@@ -1,7 +1,8 @@
 """`python -m benchmarks [--seconds N] [--rounds N] [--connections N] [--json]`
 
 `python -m benchmarks webhooks` measures the processing of events instead, `rollover` many
-organisations due at once beside ingest, `reconcile` proving a million events.
+organisations due at once beside ingest, `reconcile` proving a million events, `callers` who
+is refused while a healthy Stripe takes its time.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import os
 import statistics
 import sys
 
-from benchmarks import cases, reconcile, rollover, webhooks
+from benchmarks import callers, cases, reconcile, rollover, webhooks
 from benchmarks.load import Route, rate
 from benchmarks.servers import manage, serving
 
@@ -86,7 +87,12 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-OTHERS = {"webhooks": webhooks.main, "rollover": rollover.main, "reconcile": reconcile.main}
+OTHERS = {
+    "callers": callers.main,
+    "webhooks": webhooks.main,
+    "rollover": rollover.main,
+    "reconcile": reconcile.main,
+}
 
 if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1] in OTHERS:
