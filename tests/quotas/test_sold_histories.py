@@ -6,6 +6,7 @@ sold when, second by second, and adds up what was accepted.
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -103,7 +104,7 @@ class Life:
             self.sales.stop(now)
             self.grant("past_due", now - HOUR, past_due_since=now - timedelta(days=7))
 
-    def grant(self, status: str, now: datetime, **terms: datetime) -> None:
+    def grant(self, status: str, now: datetime, **terms: Any) -> None:
         with transaction.atomic():
             grant(
                 org_id=self.org.id,
