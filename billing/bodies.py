@@ -102,7 +102,11 @@ class PreviewQuota(Answer, omit_defaults=False):
 
 
 class PreviewAnswer(Answer, omit_defaults=False):
-    """`amount` is due now, or what the next invoice grows by; `prorationDate` is Unix seconds."""
+    """`amount` is due now, or what the next invoice grows by; `prorationDate` is Unix seconds.
+
+    `endsAt` is there only where a cancellation is pending: the change leaves it pending,
+    and the subscription still ends then.
+    """
 
     amount: int
     currency: str
@@ -110,6 +114,7 @@ class PreviewAnswer(Answer, omit_defaults=False):
     proration_date: int
     items: list[PreviewItem]
     quota: PreviewQuota
+    ends_at: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class UpgradeBody(Body):
@@ -146,6 +151,12 @@ class SubscribeBody(Body):
 
     org_id: OrgId
     plan_code: PlanCode
+
+
+class CheckoutAnswer(Answer):
+    """Stripe's page; left out by a replay once it is closed."""
+
+    checkout_url: str | None = None
 
 
 class QuotaAnswer(Answer, omit_defaults=False):

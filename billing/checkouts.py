@@ -9,7 +9,9 @@ The page's URL lets whoever has it act for the customer, so it is not stored: a
 replay asks Stripe for it again, and leaves it out once the page is closed.
 """
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +22,7 @@ from django.db import transaction
 
 from billing import catalogue, convergence, operations
 from billing.models import Operation, Organization, Plan, Subscription
-from billing.stripe_gateway import Gateway, StripeKeyRefused, StripeNotFound
+from billing.stripe_gateway import Gateway, StripeKeyRefused, StripeNotFound, StripeRefused
 from config.contract import clock
 from config.contract.clients import clients
 from config.contract.errors import ApiError, Unavailable
@@ -57,18 +59,62 @@ def open_page(
     Raises the gateway's errors.
     """
     trial_end = _trial_end(operation, plan)
-    gateway: Gateway = clients.stripe
-    session = gateway.create_checkout_session(
+    session = _page(
+        operation,
         customer_id=customer_id,
         price_id=price_id,
         metered_price_ids=metered_price_ids,
-        org_id=operation.org_id,
-        success_url=f"{settings.PUBLIC_URL}/portal/checkout/done",
-        cancel_url=f"{settings.PUBLIC_URL}/portal/checkout/left",
         trial_end=trial_end,
-        idempotency_key=operations.stripe_key(operation, "checkout"),
     )
     return Opened(session["id"], session["url"], convergence.instant(trial_end))
+
+
+def open_another_page(
+    operation: Operation,
+    *,
+    customer_id: str,
+    price_id: str,
+    metered_price_ids: Sequence[str],
+    now: datetime,
+) -> str:
+    """Make a fresh page for a sign-up whose first one was not completed; returns its id.
+
+    The trial's end is kept. Stripe takes none that is less than two days ahead: what
+    is left is then rounded up to whole days from the page's completion, so that
+    nobody gets less than was promised. Of a trial that is over nothing is left: the page
+    is paid at once. Raises the gateway's errors.
+    """
+    session = _page(
+        operation,
+        customer_id=customer_id,
+        price_id=price_id,
+        metered_price_ids=metered_price_ids,
+        **_what_is_left(operation.org_id, now=now),
+    )
+    return str(session["id"])
+
+
+def close_pages(operation: Operation, *, customer_id: str) -> str | None:
+    """Close the organisation's open pages; returns the id of the one `operation` made before.
+
+    That one stays open. Of one that is completed meanwhile nothing is closed: what it
+    made is for the caller to look for. Raises the gateway's errors.
+    """
+    gateway: Gateway = clients.stripe
+    ours = None
+    for session in gateway.list_open_checkout_sessions(customer_id=customer_id):
+        marks = session["metadata"] or {}
+        if session["mode"] != "subscription" or marks.get("org_id") != operation.org_id:
+            continue  # a page of something else that is sold to this customer
+        if marks.get("operation") == str(operation.uuid):
+            ours = str(session["id"])
+            continue
+        with suppress(StripeRefused):
+            gateway.expire_checkout_session(
+                session_id=session["id"],
+                idempotency_key=operations.stripe_key(operation, f"close:{session['id']}"),
+            )
+    return ours
 
 
 def url_of(session_id: str) -> str | None:
@@ -116,7 +162,7 @@ def end_trials(*, now: datetime) -> int:
     ended = 0
     for entitlement in over[:_AT_ONCE]:
         try:
-            made = _made_by_the_page(entitlement.org_id)
+            made = made_by_the_page(entitlement.org_id)
             if made is None:
                 ended += _end_trial(entitlement, now=now)
             else:
@@ -131,7 +177,7 @@ def end_trials(*, now: datetime) -> int:
     return ended
 
 
-def _made_by_the_page(org_id: str) -> str | None:
+def made_by_the_page(org_id: str) -> str | None:
     """Return the newest subscription that Stripe has of the organisation, if it has one."""
     customer_id = Organization.objects.get(org_id=org_id).stripe_customer_id
     gateway: Gateway = clients.stripe
@@ -148,20 +194,48 @@ def _end_trial(entitlement: Entitlement, *, now: datetime) -> bool:
         Organization.objects.select_for_update().get(org_id=org_id)
         if Subscription.objects.filter(org_id=org_id).exists():
             return False  # its webhook came while we asked
-        plan = Plan.objects.prefetch_related("metrics").get(code=entitlement.plan_code)
-        grant(
-            org_id=org_id,
-            plan_code=plan.code,
-            status=Status.CANCELED,
-            allowances=catalogue.allowances_of(plan),
-            because="the trial ended and Checkout was not completed",
-            now=now,
-            anchor_at=entitlement.anchor_at,
-            period_rule=catalogue.period_rule_of(plan),
-            trial_ends_at=entitlement.trial_ends_at,
-        )
+        stop_trial(entitlement, because="the trial ended and Checkout was not completed", now=now)
     logger.info("checkout_trial_ended", org_id=org_id)
     return True
+
+
+def stop_trial(entitlement: Entitlement, *, because: str, now: datetime) -> None:
+    """End a trial that no subscription stands behind. In the caller's transaction."""
+    plan = Plan.objects.prefetch_related("metrics").get(code=entitlement.plan_code)
+    grant(
+        org_id=entitlement.org_id,
+        plan_code=plan.code,
+        status=Status.CANCELED,
+        allowances=catalogue.allowances_of(plan),
+        because=because,
+        now=now,
+        anchor_at=entitlement.anchor_at,
+        period_rule=catalogue.period_rule_of(plan),
+        trial_ends_at=entitlement.trial_ends_at,
+    )
+
+
+def _page(operation: Operation, **sold: Any) -> dict[str, Any]:
+    gateway: Gateway = clients.stripe
+    return gateway.create_checkout_session(
+        org_id=operation.org_id,
+        success_url=f"{settings.PUBLIC_URL}/portal/checkout/done",
+        cancel_url=f"{settings.PUBLIC_URL}/portal/checkout/left",
+        # By this a lost answer's page is known again.
+        metadata={"operation": str(operation.uuid)},
+        idempotency_key=operations.stripe_key(operation, "checkout"),
+        **sold,
+    )
+
+
+def _what_is_left(org_id: str, *, now: datetime) -> dict[str, int]:
+    entitlement = Entitlement.objects.get(org_id=org_id)
+    ends_at = entitlement.trial_ends_at
+    if entitlement.status != Status.TRIALING or ends_at is None or ends_at <= now:
+        return {}
+    if ends_at - now >= LEAST_AHEAD:
+        return {"trial_end": int(ends_at.timestamp())}
+    return {"trial_days": math.ceil((ends_at - now) / timedelta(days=1))}
 
 
 def _trial_end(operation: Operation, plan: Plan) -> int:

@@ -69,7 +69,9 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             runs = mirror.status not in TERMINAL
             # Of no rank at all: what is over, and what is on a plan that nobody knows.
             rank = ranks.get(mirror.plan_code_at(now), ()) if runs else ()
-            return mirror.gives_access(now), runs, rank, mirror.created_at, mirror.pk
+            # One that was gone before it was first looked at has no age.
+            age = (mirror.created_at is not None, mirror.created_at)
+            return mirror.gives_access(now), runs, rank, age, mirror.pk
 
         return max(mirrors, key=precedence)
 

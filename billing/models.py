@@ -424,6 +424,7 @@ class Operation(models.Model):
         CANCEL = "cancel", "Cancel"
         RESUME = "resume", "Resume"
         SUBSCRIBE = "subscribe", "Subscribe again"
+        CHECKOUT = "checkout", "Open a new payment page"
         OVERAGE = "overage", "Charge overage"
         CONTACT = "contact", "Change name or e-mail"
 

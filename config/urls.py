@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView, TemplateView
 from drf_spectacular.views import SpectacularAPIView
 
-from billing.changes.views import PlanChangeViewSet, PreviewViewSet
+from billing.changes.views import CheckoutPageViewSet, PlanChangeViewSet, PreviewViewSet
 from billing.contact.views import ContactViewSet
 from billing.notifications.views import NotificationsViewSet
 from billing.payment_views import InvoiceViewSet, PaymentViewSet
@@ -67,6 +67,7 @@ urlpatterns = [
     path("api/plans/cancel", PlanChangeViewSet.as_view({"post": "cancel"})),
     path("api/plans/resume", PlanChangeViewSet.as_view({"post": "resume"})),
     path("api/plans/subscribe", PlanChangeViewSet.as_view({"post": "subscribe"})),
+    path("api/plans/checkout", CheckoutPageViewSet.as_view({"post": "create"})),
     path("api/invoices", InvoiceViewSet.as_view({"get": "list"})),
     path("api/statements", StatementViewSet.as_view({"get": "retrieve"})),
     path("api/notifications", NotificationsViewSet.as_view({"get": "retrieve", "put": "update"})),

@@ -3,21 +3,33 @@
 from contextlib import suppress
 from typing import Any
 
-from billing import convergence, operations
-from billing.changes import schedules, sight
+from billing import checkouts, convergence, operations
+from billing.changes import schedules, sight, standing
 from billing.changes.engine import Json, Work
 from billing.changes.payment import charging
 from billing.models import Operation
 from billing.stripe_gateway import Gateway, StripeNotFound
+from config.contract import clock
 from config.contract.bodies import rfc3339
 from config.contract.clients import clients
-from quotas.models import Status
+from quotas.models import Entitlement, Status
 
 
 def cancel(operation: Operation) -> Work:
-    """End the subscription, at the end of its period or now."""
+    """End the subscription, at the end of its period or now.
+
+    A sign-up by Checkout may be cancelled before it has one: its page is closed.
+    """
     gateway: Gateway = clients.stripe
     with gateway.session(org_id=operation.org_id):
+        if standing.awaits_checkout(operation.org_id):
+            # First of all: what is closed cannot be completed while we look.
+            checkouts.close_pages(
+                operation,
+                customer_id=standing.organization(operation.org_id).stripe_customer_id,
+            )
+            if sight.named(operation) is None:
+                return _leave_checkout(operation)
         subscription = sight.look(operation)
         if subscription is not None and not sight.is_over(subscription):
             schedules.release(gateway, operation, subscription)
@@ -41,6 +53,23 @@ def resume(operation: Operation) -> Work:
             _cancel_at_end(gateway, operation, subscription, cancel=False)
         after = convergence.fetch(subscription["id"])
     return Work(after, lambda: state(after.subscription_id))
+
+
+def _leave_checkout(operation: Operation) -> Work:
+    """Let the trial of a sign-up end by itself at its time, or now. Nothing is ever charged."""
+    entitlement = Entitlement.objects.get(org_id=operation.org_id)
+    if entitlement.status != Status.TRIALING:
+        raise standing.nothing_runs(operation.org_id)
+
+    def result() -> Json:
+        if operation.request["at"] == "period_end":
+            ends_at = entitlement.trial_ends_at
+            return {"status": entitlement.status, "endsAt": rfc3339(ends_at) if ends_at else None}
+        now = clock.now()
+        checkouts.stop_trial(entitlement, because="cancelled before Checkout", now=now)
+        return {"status": Status.CANCELED, "endsAt": rfc3339(now)}
+
+    return Work(None, result)
 
 
 def state(subscription_id: str) -> Json:

@@ -6,8 +6,22 @@ from config.contract.errors import ApiError
 class PlanChangeConflict(ApiError):
     """The subscription is not in a state from which this change makes sense."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__("PLAN_CHANGE_CONFLICT", message, 409)
+    def __init__(self, message: str, details: dict[str, str] | None = None) -> None:
+        super().__init__("PLAN_CHANGE_CONFLICT", message, 409, details)
+
+
+class CheckoutNotCompleted(PlanChangeConflict):
+    """There is no subscription yet: the sign-up's payment page was never completed.
+
+    The message and the details name the two ways on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The sign-up's payment page is not completed: open a new one with"
+            " POST /api/plans/checkout, or subscribe with POST /api/plans/subscribe",
+            {"reason": "checkout_not_completed"},
+        )
 
 
 class PlanChangeInProgress(ApiError):

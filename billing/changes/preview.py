@@ -27,13 +27,18 @@ _QUOTA = ("includedUnits", "used", "remaining")
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Amounts in minor units of `currency`, negative = credit; `proration_date` in Unix seconds."""
+    """Amounts in minor units of `currency`, negative = credit; `proration_date` in Unix seconds.
+
+    `ends_at`: when the subscription ends all the same, where a cancellation is
+    pending: the change does not take it back.
+    """
 
     amount: int
     currency: str
     proration_date: int
     items: list[Json]
     quota: Json
+    ends_at: datetime | None
 
 
 def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
@@ -89,7 +94,22 @@ def preview(*, org_id: str, plan_code: str, proration: Proration) -> Preview:
         quota = standing.quota(org_id, now=now)
     else:
         quota = _quota_of_smaller(org_id, wanted, quantity, restarts, now=now)
-    return Preview(amount, currency, date, lines, {name: quota[name] for name in _QUOTA})
+    kept = {name: quota[name] for name in _QUOTA}
+    ends_at = _ends_at(subscription, lines if restarts else [])
+    return Preview(amount, currency, date, lines, kept, ends_at)
+
+
+def _ends_at(subscription: Json, restarted: list[Json]) -> datetime | None:
+    """Return when a pending cancellation takes effect; None where none is pending.
+
+    One that waits for the period's end waits for that of the period which the change
+    begins: the lines of its invoice, `restarted`, say when that is.
+    """
+    if subscription["cancel_at"] is None:
+        return None
+    if restarted and subscription["cancel_at_period_end"]:
+        return max(datetime.fromisoformat(line["periodEnd"]) for line in restarted)
+    return convergence.instant(subscription["cancel_at"])
 
 
 def _running(subscription_id: str) -> Json:

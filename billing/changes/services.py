@@ -6,6 +6,7 @@ answered gets that answer, whatever has become of the subscription since.
 
 from typing import Literal
 
+from billing import checkouts
 from billing.changes import engine, standing, steps
 from billing.changes.engine import Answer, Json
 from billing.models import Operation
@@ -125,3 +126,22 @@ def subscribe(*, org_id: str, plan_code: str, key: str | None) -> Answer:
         body=[plan_code],
         key=key,
     )
+
+
+def open_checkout(*, org_id: str, key: str | None) -> Answer:
+    """Open a fresh page for a sign-up by Checkout that is not completed; `{checkoutUrl}`.
+
+    The trial's end is kept and the old page closed. The URL is stored nowhere: a
+    replay reads it again, and leaves it out once the page is closed. Raises
+    PlanChangeConflict where there is nothing to complete, NotFound.
+    """
+
+    def request() -> Json:
+        standing.organization(org_id)
+        return {}
+
+    answer = engine.run(
+        kind=Operation.Kind.CHECKOUT, org_id=org_id, request=request, body=[], key=key
+    )
+    url = checkouts.url_of(answer.data["checkoutSession"])
+    return Answer({"checkoutUrl": url} if url else {}, replayed=answer.replayed)

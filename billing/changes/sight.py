@@ -2,7 +2,8 @@
 
 from django.db import transaction
 
-from billing import convergence
+from billing import checkouts, convergence, operations
+from billing.changes import standing
 from billing.changes.errors import PlanChangeConflict
 from billing.changes.standing import LIVE
 from billing.convergence import PlanItem, UnknownPrice
@@ -17,13 +18,35 @@ def look(operation: Operation) -> Json | None:
     the state as Stripe has it. Raises PlanChangeConflict where there was none,
     and the gateway's errors.
     """
-    subscription_id = operation.request.get("subscription")
+    subscription_id = named(operation)
     if subscription_id is None:
-        raise PlanChangeConflict("There is no running subscription to change")
+        raise standing.nothing_runs(operation.org_id)
     fetched = convergence.fetch(subscription_id)
     with transaction.atomic():
         convergence.apply(fetched, because=f"{operation.kind} {operation.uuid}")
     return fetched.subscription
+
+
+def named(operation: Operation) -> str | None:
+    """Return the id of the subscription the change was started for; None where there was none.
+
+    Where a sign-up's payment page may just have been completed, Stripe is asked: its
+    webhook may be on its way. What it made is noted as the one the change is about.
+    """
+    subscription_id: str | None = operation.request.get("subscription")
+    if subscription_id is None and standing.awaits_checkout(operation.org_id):
+        subscription_id = made_by_the_page(operation)
+        if subscription_id is not None:
+            operations.note(operation, subscription=subscription_id)
+    return subscription_id
+
+
+def made_by_the_page(operation: Operation) -> str | None:
+    """Return what a payment page made at Stripe, written down here; None where none did."""
+    subscription_id = checkouts.made_by_the_page(operation.org_id)
+    if subscription_id is not None:
+        convergence.converge(subscription_id, because=f"{operation.kind} {operation.uuid}")
+    return subscription_id
 
 
 def alive(operation: Operation) -> Json:

@@ -1,20 +1,22 @@
 """Where an organisation stands: its leading subscription, its plan, what it may use."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from billing import mirrors
-from billing.changes.errors import PlanChangeConflict
-from billing.models import Organization, Plan, Subscription
+from billing.changes.errors import CheckoutNotCompleted, PlanChangeConflict
+from billing.models import Operation, Organization, Plan, Subscription
 from config.contract import clock
 from config.contract.errors import NotFound, ValidationFailed
 from quotas import queries
 from quotas.adjustments import unspent
-from quotas.models import UsageCounter
+from quotas.models import Entitlement, Status, UsageCounter
 from quotas.queries import HEADLINE_METRIC
 
 #: States in which there is something to change.
 LIVE = mirrors.LIVE
+#: What is left of a trial that is worth asking Stripe for: its end has to be ahead there, too.
+_TRIAL_LEAST = timedelta(minutes=1)
 
 
 def organization(org_id: str) -> Organization:
@@ -40,8 +42,42 @@ def live(org_id: str) -> Subscription:
     """Return the subscription that can be changed. Raises PlanChangeConflict."""
     found = leading(org_id)
     if found is None or found.status not in LIVE:
-        raise PlanChangeConflict("There is no running subscription to change")
+        raise nothing_runs(org_id)
     return found
+
+
+def nothing_runs(org_id: str) -> PlanChangeConflict:
+    """Return the refusal of a change where no subscription runs: it names the way on."""
+    if awaits_checkout(org_id):
+        return CheckoutNotCompleted()
+    return PlanChangeConflict("There is no running subscription to change")
+
+
+def signed_up_by_checkout(org_id: str) -> bool:
+    """Tell whether the organisation signed up over Stripe's payment page."""
+    sign_ups = Operation.objects.filter(org_id=org_id, kind=Operation.Kind.SIGN_UP)
+    return sign_ups.filter(request__checkout=True).exists()
+
+
+def awaits_checkout(org_id: str) -> bool:
+    """Tell whether its sign-up's payment page was never completed, as far as is known here."""
+    mirrored = Subscription.objects.filter(org_id=org_id).exists()
+    return not mirrored and signed_up_by_checkout(org_id)
+
+
+def promised_until(org_id: str, plan: Plan, *, now: datetime) -> datetime | None:
+    """Return the end of a running trial that subscribing to `plan` keeps; None where none is.
+
+    That is the trial of a sign-up by Checkout, before there is a subscription. A
+    dearer plan than the trial's was promised to nobody: it is paid at once, as an
+    upgrade out of a trial is.
+    """
+    found = Entitlement.objects.filter(org_id=org_id, status=Status.TRIALING).first()
+    if found is None or found.trial_ends_at is None or found.trial_ends_at <= now + _TRIAL_LEAST:
+        return None
+    if plan.is_dearer_than(Plan.objects.get(code=found.plan_code)):
+        return None
+    return found.trial_ends_at
 
 
 def plan(code: str, *, field: str) -> Plan:

@@ -16,5 +16,6 @@ engine.WORKERS.update(
         Operation.Kind.CANCEL: endings.cancel,
         Operation.Kind.RESUME: endings.resume,
         Operation.Kind.SUBSCRIBE: beginnings.subscribe,
+        Operation.Kind.CHECKOUT: beginnings.open_checkout,
     }
 )

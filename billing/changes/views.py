@@ -4,10 +4,12 @@ from typing import Any
 
 import msgspec
 from django.http import HttpResponse
+from msgspec import UNSET
 from rest_framework.request import Request
 
 from billing.bodies import (
     CancelBody,
+    CheckoutAnswer,
     DowngradeAnswer,
     DowngradeBody,
     KeepPlanAnswer,
@@ -25,7 +27,7 @@ from billing.bodies import (
 from billing.changes import services
 from billing.changes.engine import Answer
 from billing.changes.preview import preview
-from config.contract.bodies import parse, parse_query
+from config.contract.bodies import parse, parse_query, rfc3339
 from config.contract.idempotency import key_of
 from config.contract.openapi import documented
 from config.contract.responses import success
@@ -75,6 +77,7 @@ class PreviewViewSet(ContractViewSet):
                 proration_date=found.proration_date,
                 items=msgspec.convert(found.items, list[PreviewItem]),
                 quota=msgspec.convert(found.quota, PreviewQuota),
+                ends_at=rfc3339(found.ends_at) if found.ends_at else UNSET,
             )
         )
 
@@ -189,6 +192,30 @@ class PlanChangeViewSet(ContractViewSet):
         )
 
 
+class CheckoutPageViewSet(ContractViewSet):
+    """POST /api/plans/checkout."""
+
+    authentication_classes = [TokenAuthentication]
+    permission_classes = [needs_scope(scopes.BILLING_WRITE)]
+
+    @documented(
+        summary="A new payment page",
+        tag="plans",
+        body=OrgBody,
+        body_example={"orgId": _ORG},
+        answer=CheckoutAnswer,
+        answer_example={"checkoutUrl": "https://checkout.stripe.com/c/pay/cs_live_a1"},
+        headers=_KEY,
+        errors=_ERRORS,
+    )
+    def create(self, request: Request) -> HttpResponse:
+        """Open a fresh page for a sign-up by Checkout; the trial's end is kept."""
+        _, org_id, key = _asked(OrgBody, request)
+        return _answer(
+            CheckoutAnswer, services.open_checkout(org_id=org_id, key=key), no_store=True
+        )
+
+
 def _asked(shape: type[Any], request: Request) -> tuple[Any, str, str | None]:
     """Return the body, the organisation the caller may act for, and the Idempotency-Key."""
     key = key_of(http(request))
@@ -197,7 +224,7 @@ def _asked(shape: type[Any], request: Request) -> tuple[Any, str, str | None]:
     return body, caller.org_id, key
 
 
-def _answer(shape: type[Any], answer: Answer) -> HttpResponse:
+def _answer(shape: type[Any], answer: Answer, *, no_store: bool = False) -> HttpResponse:
     headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
     # The stored answer comes back with its keys in another order; the shape's is the answer's.
-    return success(msgspec.convert(answer.data, shape), headers=headers)
+    return success(msgspec.convert(answer.data, shape), headers=headers, no_store=no_store)

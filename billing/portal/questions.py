@@ -8,6 +8,7 @@ from billing.changes.preview import Preview, preview
 from billing.models import Plan, Subscription
 from billing.portal.subscription import Way, includes, way_to
 from billing.text import day, money, price, units
+from config.contract import clock
 from config.contract.errors import NotFound, ValidationFailed
 from quotas.models import Status
 
@@ -60,7 +61,7 @@ def of_plan(org_id: str, code: str) -> Question:
         case "downgrade":
             return _downgrade(wanted, held, mirror)
         case "subscribe":
-            return _subscribe(wanted)
+            return _subscribe(org_id, wanted)
     raise PlanChangeConflict("There is no way from your plan to this one right now.")
 
 
@@ -131,6 +132,11 @@ def _upgrade(org_id: str, wanted: Plan, mirror: Subscription | None) -> Question
         paragraphs.append("Your trial ends with this, and the plan is paid from today.")
     if mirror is not None and mirror.stripe_schedule_id:
         paragraphs.append("The change that was scheduled is dropped.")
+    if found.ends_at is not None:
+        paragraphs.append(
+            f"Your cancellation stays: the plan still ends on {day(found.ends_at)}, unless you"
+            " take that back."
+        )
     used, left = found.quota["used"], found.quota["remaining"]
     paragraphs.append(f"What you used stays counted: {units(used)} API calls, {units(left)} left.")
     return Question(
@@ -165,8 +171,21 @@ def _downgrade(wanted: Plan, held: Plan | None, mirror: Subscription | None) -> 
     )
 
 
-def _subscribe(wanted: Plan) -> Question:
+def _subscribe(org_id: str, wanted: Plan) -> Question:
     due = money(wanted.amount, wanted.currency)
+    keeps = standing.promised_until(org_id, wanted, now=clock.now())
+    if keeps is not None:
+        costs = price(wanted.amount, wanted.currency, wanted.interval)
+        return Question(
+            "subscribe",
+            title=f"Subscribe to {wanted.name}?",
+            paragraphs=[
+                f"Your trial goes on until {day(keeps)}. From then on it is {costs}, on your"
+                " payment method. Nothing is charged now.",
+            ],
+            button="Subscribe",
+            includes=includes(wanted),
+        )
     return Question(
         "subscribe",
         title=f"Subscribe to {wanted.name}?",

@@ -154,6 +154,7 @@ class Invoices:
         trial_days: int = 0,
         expires_at: int | None = None,
         metered_price_ids: Sequence[str] = (),
+        metadata: Mapping[str, str] | None = None,
     ) -> Json:
         """Make the page on which a customer subscribes; the subscription exists afterwards.
 
@@ -176,7 +177,7 @@ class Invoices:
             ],
             "client_reference_id": org_id,
             # Not copied to the subscription by Stripe, hence in both places.
-            "metadata": {"org_id": org_id},
+            "metadata": {**(metadata or {}), "org_id": org_id},
             "payment_method_collection": "always",
             "subscription_data": data,
             "success_url": success_url,
@@ -194,6 +195,14 @@ class Invoices:
         return self._call(
             "checkout.sessions.retrieve", lambda c: c.v1.checkout.sessions.retrieve(session_id)
         )
+
+    def list_open_checkout_sessions(self, *, customer_id: str) -> list[Json]:
+        """Return a customer's pages that can still be completed, newest first (100 at most)."""
+        params: Any = {"customer": customer_id, "status": "open", "limit": 100}
+        found: list[Json] = self._call(
+            "checkout.sessions.list", lambda c: c.v1.checkout.sessions.list(params)
+        )["data"]
+        return found
 
     def expire_checkout_session(self, *, session_id: str, idempotency_key: str) -> Json:
         """Close an open session, so that another one can take its place."""

@@ -45,6 +45,10 @@ class Owner(Org):
         """POST /api/plans/subscribe."""
         return self._change("subscribe", {"planCode": plan}, key)
 
+    def checkout(self, *, key: str | None = None) -> Any:
+        """POST /api/plans/checkout."""
+        return self._change("checkout", {}, key)
+
     def preview(self, plan: str, **more: Any) -> Any:
         """POST /api/plans/preview."""
         return self._change("preview", {"planCode": plan, **more}, None)

@@ -100,6 +100,14 @@ def subscribe(route: Route, sandbox: Control) -> Answers:
     yield "subscribed before", owner.subscribe(key="k1")
 
 
+def checkout(route: Route, sandbox: Control) -> Answers:
+    """POST /api/plans/checkout."""
+    owner = new_owner(checkout=True)
+    yield "opened", owner.checkout(key="k1")
+    yield "opened before", owner.checkout(key="k1")
+    yield "subscribed already", new_owner().checkout()
+
+
 def invoices(route: Route, sandbox: Control) -> Answers:
     """GET /api/invoices."""
     owner = new_owner()
@@ -200,6 +208,7 @@ ANSWERS: Mapping[str, Scenario] = {
     "POST api/plans/cancel": cancel,
     "POST api/plans/resume": resume,
     "POST api/plans/subscribe": subscribe,
+    "POST api/plans/checkout": checkout,
     "GET api/invoices": invoices,
     "GET api/statements": statements,
     "GET api/notifications": notifications,

@@ -174,6 +174,9 @@ CALLS: Mapping[str, Call] = {
         fields={"orgId": "text", "planCode": "text"},
         answers=BY_STATE,
     ),
+    "POST api/plans/checkout": Call(
+        body=lambda org: {"orgId": org.id}, fields={"orgId": "text"}, answers=BY_STATE
+    ),
     "GET api/invoices": Call(answers=BY_STATE),
     "GET api/statements": Call(query="periodKey=2026-11", answers=frozenset({200, 404})),
     "GET api/notifications": Call(),

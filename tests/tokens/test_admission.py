@@ -35,6 +35,7 @@ ASKED = {
     "POST api/plans/cancel": {BILLING_WRITE},
     "POST api/plans/resume": {BILLING_WRITE},
     "POST api/plans/subscribe": {BILLING_WRITE},
+    "POST api/plans/checkout": {BILLING_WRITE},
     "GET api/invoices": {BILLING_READ},
     "GET api/statements": {BILLING_READ},
     "GET api/notifications": {BILLING_READ},

@@ -67,6 +67,7 @@ MATRIX: Mapping[str, str] = {
     "POST api/plans/cancel": OWNERS,
     "POST api/plans/resume": OWNERS,
     "POST api/plans/subscribe": OWNERS,
+    "POST api/plans/checkout": OWNERS,
     "GET api/invoices": OWNERS,
     "GET api/statements": OWNERS,
     "GET api/notifications": OWNERS,

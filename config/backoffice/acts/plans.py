@@ -22,6 +22,7 @@ from config.backoffice.acts.base import (
     of_its_org,
 )
 from config.backoffice.acts.forms import OrgActForm, choice
+from config.contract import clock
 from config.contract.money import money
 from quotas.models import Status
 
@@ -234,6 +235,8 @@ def _upgrade(org_id: str, mirror: Subscription, held: Plan, wanted: Plan) -> Eff
     notes = [f"{one['description']}: {money(one['amount'], found.currency)}" for one in found.items]
     if mirror.status == Status.TRIALING:
         notes.insert(0, "The trial ends now.")
+    if found.ends_at is not None:
+        notes.insert(0, f"The cancellation stays: it still ends {_day(found.ends_at)}.")
     if mirror.scheduled_at:
         notes.insert(0, f"The change to {mirror.scheduled_plan_code} is taken back.")
     return Effect(
@@ -269,6 +272,16 @@ def _downgrade(mirror: Subscription, held: Plan, wanted: Plan) -> Effect:
 
 
 def _subscribe(org_id: str, wanted: Plan) -> Effect:
+    keeps = standing.promised_until(org_id, wanted, now=clock.now())
+    if keeps is not None:
+        return Effect(
+            [
+                Change("Subscription", "none runs", f"{wanted.name}, on trial until {_day(keeps)}"),
+                Change("Charged now", "–", money(0, wanted.currency)),
+            ],
+            {"kind": "subscribe", "from": "", "to": wanted.code, "trial": _day(keeps)},
+            ["The days that are left of the trial are kept. Its payment page is closed."],
+        )
     return Effect(
         [
             Change("Subscription", "none runs", f"{wanted.name}, from now on"),
