@@ -89,6 +89,8 @@ def open_another_page(
         customer_id=customer_id,
         price_id=price_id,
         metered_price_ids=metered_price_ids,
+        # By this a lost answer's page is known again.
+        metadata={"operation": str(operation.uuid)},
         **_what_is_left(operation.org_id, now=now),
     )
     return str(session["id"])
@@ -102,7 +104,11 @@ def close_pages(operation: Operation, *, customer_id: str) -> str | None:
     """
     gateway: Gateway = clients.stripe
     ours = None
-    for session in gateway.list_open_checkout_sessions(customer_id=customer_id):
+    try:
+        pages = gateway.list_open_checkout_sessions(customer_id=customer_id)
+    except StripeNotFound:
+        return None  # the customer was deleted, and the pages with it
+    for session in pages:
         marks = session["metadata"] or {}
         if session["mode"] != "subscription" or marks.get("org_id") != operation.org_id:
             continue  # a page of something else that is sold to this customer
@@ -221,8 +227,6 @@ def _page(operation: Operation, **sold: Any) -> dict[str, Any]:
         org_id=operation.org_id,
         success_url=f"{settings.PUBLIC_URL}/portal/checkout/done",
         cancel_url=f"{settings.PUBLIC_URL}/portal/checkout/left",
-        # By this a lost answer's page is known again.
-        metadata={"operation": str(operation.uuid)},
         idempotency_key=operations.stripe_key(operation, "checkout"),
         **sold,
     )

@@ -1,19 +1,20 @@
 """Filling gaps: what Stripe lists and the inbox does not have is taken in."""
 
+import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from django.db import transaction
 
-from billing.stripe_gateway import Gateway
 from config.contract import clock
-from config.contract.clients import clients
 from config.contract.ids import new_request_id
 from webhooks import events, inbox
 from webhooks.handlers import STRIPES_TYPES
+from webhooks.listing import Stream
 from webhooks.models import EventCoverage, WebhookEvent
 from webhooks.replay import replay
 
@@ -26,11 +27,13 @@ OVERLAP = timedelta(hours=1)
 FIRST = timedelta(days=3)
 #: Stripe lists no older events.
 KEPT = timedelta(days=30)
-#: Compared and noted at a time, so that a run cut short is not begun again.
-_SLICE = timedelta(days=1)
 _LEASE = timedelta(seconds=120)
 #: Stripe takes so many types in one question.
 _TYPES_AT_ONCE = 20
+_GROUPS = [
+    STRIPES_TYPES[first : first + _TYPES_AT_ONCE]
+    for first in range(0, len(STRIPES_TYPES), _TYPES_AT_ONCE)
+]
 #: What Stripe's being away looks like on an event: not the event's fault.
 _OUTAGES = ("Unavailable", "StripeFailed", "StripeKeyRefused")
 
@@ -44,33 +47,71 @@ class Filled:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One comparison: the streams that are read side by side, and up to when."""
+
+    streams: Sequence[Stream]
+    until: datetime
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether everything up to its end was read."""
+        return all(stream.finished for stream in self.streams)
+
+    @property
+    def covered_to(self) -> datetime:
+        """Before when everything was read."""
+        if self.is_finished:
+            return self.until
+        return datetime.fromtimestamp(min(one.reached for one in self.streams), UTC)
+
+    def next_page(self) -> list[Json]:
+        """Return the next events: of the stream that lags behind, so that all go on in time."""
+        unread = [stream for stream in self.streams if not stream.finished]
+        return min(unread, key=lambda one: one.reached).next_page()
+
+    def progress(self) -> Json:
+        """Return what it takes to go on from here."""
+        read = {
+            _name(one.types): {"after": one.after, "reached": one.reached} for one in self.streams
+        }
+        return {"until": self.until.isoformat(), "read": read}
+
+
 def fill(*, now: datetime, since: datetime | None = None, seconds: float = 60.0) -> Filled | None:
-    """Compare the inbox with Stripe's list of events, and take in what is missing.
+    """Compare the inbox with Stripe's list of events, and take in what is missing, oldest first.
 
     From `since`, or from where the last comparison ended with some overlap, up to
-    `now`. None where another process is at it. Raises the gateway's errors; what
-    was compared until then is noted.
+    `now`. One that was cut short is gone on with, up to its own end: after each page
+    it is noted how far it came, in the transaction that takes the page in. None where
+    another process is at it. Raises the gateway's errors.
     """
     coverage = _lease()
     if coverage is None:
         return None
     end = time.monotonic() + seconds
-    start = since or (coverage.covered_to or now - FIRST + OVERLAP) - OVERLAP
-    start = max(start, now - KEPT)
+    reading = _unfinished(coverage, now) if since is None else None
+    reading = reading or _from(coverage, now, since)
     listed = taken_in = 0
     try:
-        while start < now and time.monotonic() < end:
-            until = min(start + _SLICE, now)
-            for page in _pages(start, until):
-                listed += len(page)
+        while time.monotonic() < end:
+            if reading.is_finished:
+                if reading.until >= now:
+                    break
+                # That was the rest of an earlier one.
+                reading = _from(coverage, now, None)
+            page = reading.next_page()
+            with transaction.atomic():
                 taken_in += _take_in(page, now=now)
-            start = until
-            _note(coverage, until)
+                _note(coverage, reading)
+            listed += len(page)
     finally:
         EventCoverage.objects.filter(pk=coverage.pk).update(lease_until=clock.real_now())
+    complete = reading.is_finished and reading.until >= now
     if taken_in:
-        logger.warning("webhook_gap_filled", taken_in=taken_in, listed=listed)
-    return Filled(listed, taken_in, complete=start >= now)
+        logger.warning("webhook_gap_filled", taken_in=taken_in, listed=listed, complete=complete)
+    return Filled(listed, taken_in, complete)
 
 
 def give_outages_another_round() -> int:
@@ -92,30 +133,53 @@ def _lease() -> EventCoverage | None:
     return EventCoverage.objects.get(pk=EventCoverage.ONLY)
 
 
-def _note(coverage: EventCoverage, until: datetime) -> None:
-    if coverage.covered_to is None or until > coverage.covered_to:
-        coverage.covered_to = until
-    coverage.lease_until = clock.real_now() + _LEASE
-    coverage.save(update_fields=["covered_to", "lease_until"])
+def _unfinished(coverage: EventCoverage, now: datetime) -> Reading | None:
+    """Return the rest of a comparison that was cut short; None where there is none.
 
-
-def _pages(start: datetime, until: datetime) -> Iterator[list[Json]]:
-    gateway: Gateway = clients.stripe
-    for first in range(0, len(STRIPES_TYPES), _TYPES_AT_ONCE):
-        after: str | None = None
-        while True:
-            page = gateway.list_events(
-                types=STRIPES_TYPES[first : first + _TYPES_AT_ONCE],
-                created_from=int(start.timestamp()),
-                # Seconds are whole at Stripe: the one that has begun counts in.
-                created_to=int(until.timestamp()) + 1,
-                starting_after=after,
+    With other types than those that were read, as after an upgrade, it begins again.
+    """
+    try:
+        noted = coverage.progress or {}
+        until = datetime.fromisoformat(noted["until"])
+        read = [(types, noted["read"][_name(types)]) for types in _GROUPS]
+        streams = [
+            Stream(
+                types,
+                since=max(int(one["reached"]), int((now - KEPT).timestamp())),
+                until=_second_after(until),
+                after=one["after"],
             )
-            if page["data"]:
-                yield page["data"]
-            if not page["has_more"]:
-                break
-            after = page["data"][-1]["id"]
+            for types, one in read
+        ]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return Reading(streams, until)
+
+
+def _from(coverage: EventCoverage, now: datetime, since: datetime | None) -> Reading:
+    start = since or (coverage.covered_to or now - FIRST + OVERLAP) - OVERLAP
+    begin = int(max(start, now - KEPT).timestamp())
+    streams = [Stream(types, since=begin, until=_second_after(now)) for types in _GROUPS]
+    return Reading(streams, now)
+
+
+def _note(coverage: EventCoverage, reading: Reading) -> None:
+    """Note how far the comparison came; in the transaction that took the page in."""
+    if coverage.covered_to is None or reading.covered_to > coverage.covered_to:
+        coverage.covered_to = reading.covered_to
+    coverage.progress = None if reading.is_finished else reading.progress()
+    coverage.lease_until = clock.real_now() + _LEASE
+    coverage.save(update_fields=["covered_to", "progress", "lease_until"])
+
+
+def _second_after(at: datetime) -> int:
+    # Seconds are whole at Stripe: the one that has begun counts in.
+    return int(at.timestamp()) + 1
+
+
+def _name(types: Sequence[str]) -> str:
+    """Name a stream by what it reads: with other types it is another one."""
+    return hashlib.sha256(",".join(types).encode()).hexdigest()[:16]
 
 
 def _take_in(page: Sequence[Json], *, now: datetime) -> int:

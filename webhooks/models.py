@@ -102,6 +102,11 @@ class EventCoverage(models.Model):
     covered_to = models.DateTimeField(
         null=True, blank=True, help_text="All events made before this are in the inbox."
     )
+    progress = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="Where a comparison that was cut short goes on, and up to when it goes.",
+    )
     lease_until = models.DateTimeField(help_text="Who compares now, holds it (real time).")
 
     class Meta:
@@ -111,4 +116,5 @@ class EventCoverage(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"covered to {self.covered_to}"
+        unfinished = ", not finished" if self.progress else ""
+        return f"covered to {self.covered_to}{unfinished}"

@@ -62,6 +62,8 @@ def fill_gaps() -> None:
         return
     gaps.give_outages_another_round()
     if not filled.complete:
+        # Its time was over: no success, but where it got to is noted.
+        logger.warning("webhook_gaps_unfinished", taken_in=filled.taken_in, listed=filled.listed)
         ring(fill_gaps)
 
 

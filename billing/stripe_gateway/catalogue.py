@@ -207,11 +207,13 @@ class Catalogue:
         created_to: int | None = None,
         undelivered_only: bool = False,
         starting_after: str | None = None,
+        ending_before: str | None = None,
         limit: int = 100,
     ) -> Json:
         """Return one page of events (`data`, `has_more`), newest first; Stripe keeps 30 days.
 
-        `created_from` is included, `created_to` is not (Unix seconds).
+        `created_from` is included, `created_to` is not (Unix seconds). After
+        `ending_before` the page holds the events that follow that one in time.
         """
         params: Any = {"limit": limit}
         created = {"gte": created_from, "lt": created_to}
@@ -224,6 +226,8 @@ class Catalogue:
             params["delivery_success"] = False
         if starting_after is not None:
             params["starting_after"] = starting_after
+        if ending_before is not None:
+            params["ending_before"] = ending_before
         return self._call("events.list", lambda c: c.v1.events.list(params))
 
     def retrieve_event(self, *, event_id: str) -> Json:

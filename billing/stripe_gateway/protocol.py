@@ -323,6 +323,7 @@ class Gateway(Protocol):
         created_to: int | None = None,
         undelivered_only: bool = False,
         starting_after: str | None = None,
+        ending_before: str | None = None,
         limit: int = 100,
     ) -> Json: ...
 

@@ -196,9 +196,10 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
         {"customer_id": "cus_1", "currency": "usd", "metadata": {"operation": "u"}, **_KEY},
     ),
     ("list_drafts", {"customer_id": "cus_1"}),
-    ("create_checkout_session", {**_CHECKOUT, "trial_end": 9}),
+    ("create_checkout_session", {**_CHECKOUT, "trial_end": 9, "metadata": {"operation": "u"}}),
     ("create_checkout_session", {**_CHECKOUT, "trial_days": 14, "metered_price_ids": ["price_2"]}),
     ("retrieve_checkout_session", {"session_id": "cs_1"}),
+    ("list_open_checkout_sessions", {"customer_id": "cus_1"}),
     ("expire_checkout_session", {"session_id": "cs_1", **_KEY}),
     (
         "create_portal_session",
@@ -259,6 +260,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("metered_use", {"meter_id": "mtr_1", "customer_id": "cus_1", "start": 60, "end": 120}),
+    ("list_events", {"types": ["invoice.paid"], "created_to": 2, "ending_before": "evt_1"}),
     (
         "list_events",
         {
