@@ -26,6 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 #: Dearest last.
 PLANS = ("starter", "pro", "business")
+AMOUNTS = {"starter": 1900, "pro": 9900, "business": 49900}
 STATUSES = (
     "trialing",
     "active",
@@ -59,7 +60,12 @@ class Version:
                 "id": f"price_{self.plan}",
                 "lookup_key": self.plan,
                 "metadata": {"plan_code": self.plan},
-                "recurring": {"usage_type": "licensed"},
+                "product": f"prod_{self.plan}",
+                "currency": "usd",
+                "unit_amount": AMOUNTS.get(self.plan, 100),
+                "unit_amount_decimal": str(AMOUNTS.get(self.plan, 100)),
+                "created": created,
+                "recurring": {"usage_type": "licensed", "interval": "month", "interval_count": 1},
             },
             "quantity": 1,
             "current_period_start": created,
