@@ -95,13 +95,10 @@ def _serving(asked: argparse.Namespace) -> Iterator[tuple[int, list[tuple[str, s
         "SANDBOX_URL": sandbox_url,
         "SANDBOX_WEBHOOK_URL": "",
         "PORT": str(port),
-        "WEB_THREADS": str(asked.threads),
     }
     manage("migrate", "--verbosity", "0")
     manage("sync_plans")
-    web = ["granian", "--interface", "wsgi", "config.wsgi:application", "--no-ws"]
-    web += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
-    web += ["--blocking-threads", str(asked.threads), "--log-level", "warning"]
+    web = ["python", "-m", "config.edge", "--host", "127.0.0.1", "--port", str(port)]
     with ExitStack() as stack:
         log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "web.log"
         stack.enter_context(
@@ -162,6 +159,5 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each pace")
     parser.add_argument("--stripe", type=float, default=0.4, help="seconds of a call to Stripe")
-    parser.add_argument("--threads", type=int, default=24, help="of each web process")
     parser.add_argument("--organisations", type=int, default=8, help="that call in turn")
     return parser.parse_args(words)
