@@ -2,7 +2,8 @@
 
 `python -m benchmarks webhooks` measures the processing of events instead, `rollover` many
 organisations due at once beside ingest, `reconcile` proving a million events, `callers` who
-is refused while a healthy Stripe takes its time.
+is refused while a healthy Stripe takes its time, `edge` one customer's check while others
+crowd in.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import os
 import statistics
 import sys
 
-from benchmarks import callers, cases, reconcile, rollover, webhooks
+from benchmarks import callers, cases, edge, reconcile, rollover, webhooks
 from benchmarks.load import Route, rate
 from benchmarks.servers import manage, serving
 
@@ -92,6 +93,7 @@ OTHERS = {
     "webhooks": webhooks.main,
     "rollover": rollover.main,
     "reconcile": reconcile.main,
+    "edge": edge.main,
 }
 
 if __name__ == "__main__":

@@ -44,7 +44,11 @@ def serving(application: str, **more: str) -> Iterator[int]:
 
 @contextmanager
 def running(
-    command: list[str], *, ready: Callable[[], bool], env: dict[str, str], log: Path | None = None
+    command: list[str],
+    *,
+    ready: Callable[[], bool],
+    env: dict[str, str],
+    log: Path | str | None = None,
 ) -> Iterator[int]:
     """Run a program of this environment until the block ends; yields its pid once it is `ready`.
 

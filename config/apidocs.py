@@ -1,9 +1,12 @@
 """The OpenAPI document and its page, assets served from here."""
 
+import threading
 from typing import Any
 
+from django.conf import settings
+from django.http import HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.views import SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from tokens.authentication import (
     StaffAuthentication,
@@ -47,3 +50,30 @@ class TokenOrStaffScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unt
 
 class SwaggerView(SpectacularSwaggerSplitView):
     """Swagger UI; its script is a second request, so that no inline script is needed."""
+
+
+class SchemaView(SpectacularAPIView):
+    """The OpenAPI document, built once by a process: that takes more than a second."""
+
+    _title = settings.SPECTACULAR_SETTINGS["TITLE"]
+    _lock = threading.Lock()
+    _document: dict[str, Any] | None = None
+    _written: dict[str, bytes] = {}
+
+    def _get_schema_response(self, request: Any) -> HttpResponse:
+        renderer = request.accepted_renderer
+        with self._lock:
+            written = self._written.get(renderer.media_type)
+            if written is None:
+                if self._document is None:
+                    generator: Any = self.generator_class(urlconf=self.urlconf)
+                    SchemaView._document = generator.get_schema(
+                        request=None, public=self.serve_public
+                    )
+                written = self._written[renderer.media_type] = renderer.render(self._document)
+        name, charset = f"{self._title}.{renderer.format}", renderer.charset
+        return HttpResponse(
+            written,
+            content_type=renderer.media_type + (f"; charset={charset}" if charset else ""),
+            headers={"Content-Disposition": f'inline; filename="{name}"'},
+        )

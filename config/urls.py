@@ -3,7 +3,6 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView, TemplateView
-from drf_spectacular.views import SpectacularAPIView
 
 from billing.changes.views import CheckoutPageViewSet, PlanChangeViewSet, PreviewViewSet
 from billing.contact.views import ContactViewSet
@@ -14,7 +13,7 @@ from billing.portal.urls import portal_urls
 from billing.statements.views import StatementViewSet
 from billing.views import PlanViewSet, SignUpViewSet
 from config import views
-from config.apidocs import SwaggerView
+from config.apidocs import SchemaView, SwaggerView
 from config.backoffice.explain import page as explain_page
 from config.backoffice.exports import views as export_views
 from config.backoffice.organisation.page import organisation
@@ -87,7 +86,7 @@ urlpatterns = [
     path("api/webhooks/stripe", StripeWebhookViewSet.as_view({"post": "receive"})),
     path("api/admin/webhooks/replay", ReplayViewSet.as_view({"post": "create"})),
     path("api/diag/smoke", views.SmokeViewSet.as_view({"get": "retrieve"})),
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", SwaggerView.as_view(url_name="schema"), name="docs"),
     # Where Stripe's Checkout leads back to (billing.checkouts).
     path("portal/checkout/done", TemplateView.as_view(template_name="pages/checkout_done.html")),

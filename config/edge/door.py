@@ -72,14 +72,21 @@ class Door:
     def __init__(self, application: Application) -> None:
         self._application = application
         self._reader = Reader(settings.WEB_BODY_SECONDS)
-        hot, wide = settings.WEB_HOT_THREADS, settings.WEB_WIDE_THREADS
-        places, of_one = settings.STRIPE_PLACES, settings.STRIPE_CALLERS["places_per_org"]
-        self._lanes = {
-            routes.HOT: Lane(Limits(routes.HOT, hot, most_of(hot), half_of(hot))),
-            routes.STRIPE: Lane(Limits(routes.STRIPE, places, int(of_one), most_of(places))),
-            routes.WIDE: Lane(Limits(routes.WIDE, wide, half_of(wide), most_of(wide))),
-            routes.MACHINE: Lane(Limits(routes.MACHINE, 1, 1, 1, waiting=64, waiting_of_one=16)),
-        }
+        hot, places, wide = (
+            settings.WEB_HOT_THREADS,
+            settings.STRIPE_PLACES,
+            settings.WEB_WIDE_THREADS,
+        )
+        of_one = int(settings.STRIPE_CALLERS["places_per_org"])
+        limits = (
+            Limits(routes.HOT, hot, most_of(hot), half_of(hot), half_of(hot)),
+            Limits(routes.STRIPE, places, of_one, half_of(places), most_of(places)),
+            # One organisation's batches or statements, one at a time: two of them keep a
+            # process, and its database, busy by themselves.
+            Limits(routes.WIDE, wide, 1, half_of(wide), most_of(wide)),
+            Limits(routes.MACHINE, 1, 1, 1, 1, waiting=64, waiting_of_one=16),
+        )
+        self._lanes = {each.name: Lane(each) for each in limits}
         self._once = frozenset({settings.TENANT_HEADER})
 
     def start(self) -> None:

@@ -53,7 +53,9 @@ class Limits:
 
     name: str
     slots: int
+    #: Of a caller whose token was let in, of one stranger, and of all strangers together.
     slots_of_one: int
+    slots_of_stranger: int
     slots_of_strangers: int
     waiting: int = 1024
     waiting_of_one: int = 256
@@ -62,11 +64,11 @@ class Limits:
 
 
 class _Caller:
-    __slots__ = ("is_stranger", "key", "queue", "ranked", "running", "used")
+    __slots__ = ("is_stranger", "most", "queue", "ranked", "running", "used")
 
-    def __init__(self, key: Hashable, is_stranger: bool) -> None:
-        self.key = key
+    def __init__(self, is_stranger: bool, limits: Limits) -> None:
         self.is_stranger = is_stranger
+        self.most = limits.slots_of_stranger if is_stranger else limits.slots_of_one
         self.used = 0.0
         self.running = 0
         self.ranked = False
@@ -133,14 +135,14 @@ class Lane:
                 self._callers = {
                     key: one for key, one in self._callers.items() if one.running or one.queue
                 }
-            caller = self._callers[job.caller] = _Caller(job.caller, job.is_stranger)
+            caller = self._callers[job.caller] = _Caller(job.is_stranger, self.limits)
         if not caller.running and not caller.queue:
             # Idle time is not saved up: it gives no right to crowd out the others later.
             caller.used = max(caller.used, self._level)
         return caller
 
     def _may_start(self, caller: _Caller) -> bool:
-        return caller.running < self.limits.slots_of_one and (
+        return caller.running < caller.most and (
             not caller.is_stranger or self._strangers < self.limits.slots_of_strangers
         )
 
@@ -174,7 +176,7 @@ class Lane:
 
     def _rank(self, caller: _Caller) -> None:
         # Each caller stands in its heap once; who holds all it may hold does not stand there.
-        if caller.queue and not caller.ranked and caller.running < self.limits.slots_of_one:
+        if caller.queue and not caller.ranked and caller.running < caller.most:
             caller.ranked = True
             entry = (caller.used, next(self._order), caller)
             heapq.heappush(self._ranks[caller.is_stranger], entry)
@@ -208,5 +210,5 @@ class Lane:
             if used < caller.used:
                 # It has used more since it was ranked.
                 self._rank(caller)
-            elif caller.queue and caller.running < self.limits.slots_of_one:
+            elif caller.queue and caller.running < caller.most:
                 return caller

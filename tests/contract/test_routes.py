@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from config.apidocs import SchemaView
 from tests.contract.calls import CALLS
 from tests.contract.routes import WITH_BODY, Route, all_routes, client
 
@@ -52,3 +53,19 @@ def _contents(operation: Any) -> list[Any]:
     answers = operation["responses"].values()
     parts = [*answers, *([operation["requestBody"]] if "requestBody" in operation else [])]
     return [part["content"] for part in parts if "content" in part]
+
+
+def test_the_document_is_built_once_and_written_in_both_forms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = client().get("/api/schema?format=json")
+    built: list[object] = []
+    monkeypatch.setattr(SchemaView.generator_class, "get_schema", lambda *a, **k: built.append(a))
+
+    again = client().get("/api/schema?format=json")
+    as_yaml = client().get("/api/schema", headers={"Accept": "application/vnd.oai.openapi"})
+
+    assert again.content == first.content
+    assert as_yaml.content.startswith(b"openapi: 3.1")
+    assert first.headers["Content-Type"] == "application/vnd.oai.openapi+json"
+    assert built == []

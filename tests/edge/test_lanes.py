@@ -9,7 +9,15 @@ import pytest
 
 from config.edge.lanes import Lane, Limits
 
-LIMITS = Limits("test", slots=3, slots_of_one=2, slots_of_strangers=2, waiting_of_one=4, waiting=8)
+LIMITS = Limits(
+    "test",
+    slots=3,
+    slots_of_one=2,
+    slots_of_stranger=1,
+    slots_of_strangers=2,
+    waiting_of_one=4,
+    waiting=8,
+)
 
 
 @dataclass
@@ -85,6 +93,15 @@ def test_one_caller_never_holds_all_slots(bench: Bench) -> None:
     other = bench.starts(Job("b"))
 
     bench.ends(*running, other, waiting)
+    assert waiting.began.is_set()
+
+
+def test_one_stranger_holds_less_than_strangers_together(bench: Bench) -> None:
+    running = bench.starts(Job("1.1.1.1", is_stranger=True))
+    waiting = bench.waits(Job("1.1.1.1", is_stranger=True))
+    other = bench.starts(Job("2.2.2.2", is_stranger=True))
+
+    bench.ends(running, other, waiting)
     assert waiting.began.is_set()
 
 

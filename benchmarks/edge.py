@@ -1,0 +1,204 @@
+"""`python -m benchmarks edge [--seconds N] [--only NAME] [--json]`
+
+What one customer's check costs while others crowd in: its p95 in quiet, and beside 12
+dripping sockets, 200 connections of one organisation on each heavy route, strangers with
+bad tokens, and 12 clients that fetch the OpenAPI document again and again.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import selectors
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarks import cases
+from benchmarks.load import Pace, Route
+from benchmarks.servers import listens, manage, running
+
+#: The goal: the p95 of a check beside any of these, over its quiet p95.
+GOAL = 3.0
+_EACH_SECOND = 40
+_CROWD = 200
+
+
+def main(words: list[str]) -> None:
+    """Measure each crowd beside a quiet baseline of its own, and print the table."""
+    parser = argparse.ArgumentParser(prog="./dev bench edge", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=6.0, help="length of one measurement")
+    parser.add_argument("--only", help="one crowd, by a part of its name")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(words)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    manage("migrate", "--verbosity", "0")
+    manage("sync_plans")
+    crowded, calm = cases.prepare(), cases.prepare()
+    rows: list[dict[str, Any]] = []
+    with serving() as port:
+        _seed(crowded, port)
+        check = cases.product_routes(*calm, port)["check"]
+        _p95(check, 2.0)  # warm
+        for name, (request, connections, drips) in crowds(*crowded).items():
+            if options.only and options.only not in name:
+                continue
+            quiet = _p95(check, options.seconds)
+            with flood(port, request, connections, drips):
+                loaded = _p95(check, options.seconds)
+            rows.append({"crowd": name, "quiet": quiet, "loaded": loaded, "ratio": loaded / quiet})
+            if not options.json:
+                _say(rows[-1], first=len(rows) == 1)
+            time.sleep(1.0)  # let what still waits be worked off
+    if options.json:
+        print(json.dumps(rows))
+    elif rows:
+        worst = max(rows, key=lambda row: row["ratio"])
+        print(f"\nworst {worst['ratio']:.1f} of at most {GOAL:.1f}: {worst['crowd']}")
+
+
+def _say(row: dict[str, Any], *, first: bool) -> None:
+    if first:
+        print(f"{'beside':<40}{'quiet p95':>11}{'loaded p95':>12}{'ratio':>7}")
+    quiet, loaded = row["quiet"] * 1000, row["loaded"] * 1000
+    print(f"{row['crowd']:<40}{quiet:>8.1f} ms{loaded:>9.1f} ms{row['ratio']:>7.1f}", flush=True)
+
+
+@contextmanager
+def serving() -> Iterator[int]:
+    """Serve the product as it is shipped, with two processes; yields the port."""
+    from benchmarks.servers import free_port
+
+    port = free_port()
+    command = ["python", "-m", "config.edge", "--port", str(port), "--workers", "2"]
+    env = {"PROCESS_ROLE": "web", "LOG_LEVEL": "ERROR"}
+    with running(command, ready=lambda: listens(port), env=env, log=os.devnull):
+        yield port
+
+
+def crowds(org_id: str, token: str) -> dict[str, tuple[bytes, int, bool]]:
+    """Return each crowd: the request it sends, on how many connections, and whether it drips."""
+    day = datetime.now(UTC).strftime("%Y-%m-%dT00:00:00Z")
+
+    def event(number: int) -> dict[str, object]:
+        return {
+            "metric": "api_call",
+            "value": 1,
+            "occurredAt": datetime.now(UTC).isoformat(),
+            "request_id": f"crowd-{number}",
+        }
+
+    def get(path: str, bearer: str = token) -> bytes:
+        return f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n\r\n".encode()
+
+    def post(path: str, body: object, bearer: str = token) -> bytes:
+        encoded = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(encoded)}\r\n\r\n"
+        )
+        return head.encode() + encoded
+
+    check = {"orgId": org_id, "metric": "api_call"}
+    dripping = (
+        b"POST /api/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 60000\r\n\r\n{"
+    )
+    batch = {"orgId": org_id, "events": [event(n) for n in range(1000)]}
+    heavy = {
+        "batch of 1,000": post("/api/v1/usage/batch", batch),
+        "statement": get("/api/statements"),
+        "series by hour": get(f"/api/v1/usage/series?metric=api_call&from={day}&by=hour"),
+        "list of uses": get("/api/v1/usage?limit=1000"),
+        "entitlements": get("/api/me/entitlements"),
+        "check": post("/api/quota/check", check),
+        "one use, again and again": post("/api/v1/usage", {"orgId": org_id, **event(0)}),
+        "check with a bad token": post("/api/quota/check", check, bearer="x" * 600),
+        "refresh with a bad token": post("/api/tokens/refresh", {"refreshToken": "mgr_x"}),
+    }
+    return {
+        "12 dripping sockets": (dripping, 12, True),
+        **{f"{_CROWD} x {name}": (request, _CROWD, False) for name, request in heavy.items()},
+        "12 x the OpenAPI document": (get("/api/schema"), 12, False),
+    }
+
+
+def _seed(crowded: tuple[str, str], port: int) -> None:
+    from benchmarks.load import rate
+
+    batch = cases.product_routes(*crowded, port)["batch"]
+    rate(batch, seconds=4.0, connections=2)
+
+
+def _p95(route: Route, seconds: float) -> float:
+    """Return the 95th percentile of the seconds that answers took, at a steady pace."""
+    with Pace(route, each_second=_EACH_SECOND, connections=4) as pace:
+        time.sleep(seconds)
+        taken = pace.taken()
+    return statistics.quantiles(taken, n=20)[-1]
+
+
+@contextmanager
+def flood(port: int, request: bytes, connections: int, drips: bool) -> Iterator[None]:
+    """Keep so many connections busy with a request, from a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    crowd = context.Process(target=_crowd, args=(port, request, connections, drips, stop))
+    crowd.start()
+    time.sleep(1.5)  # all are there
+    try:
+        yield
+    finally:
+        stop.set()
+        crowd.join(20)
+        if crowd.is_alive():
+            crowd.kill()
+
+
+def _crowd(port: int, request: bytes, connections: int, drips: bool, stop: Any) -> None:
+    selector = selectors.DefaultSelector()
+    for _ in range(connections):
+        _join(selector, port, request)
+    dripped = time.monotonic()
+    while not stop.is_set():
+        for key, _mask in selector.select(timeout=0.2):
+            link: socket.socket = key.fileobj  # type: ignore[assignment]
+            received = bytearray(key.data)
+            try:
+                chunk = link.recv(262_144)
+                received += chunk
+                if not chunk:
+                    raise ConnectionError
+                if _is_whole(received):
+                    link.sendall(request)
+                    received = bytearray()
+                selector.modify(link, selectors.EVENT_READ, bytes(received))
+            except OSError:
+                selector.unregister(link)
+                link.close()
+                _join(selector, port, request)
+        if drips and time.monotonic() - dripped > 1.0:
+            dripped = time.monotonic()
+            for key in list(selector.get_map().values()):
+                try:
+                    key.fileobj.send(b" ")  # type: ignore[union-attr]
+                except OSError:
+                    continue
+
+
+def _join(selector: selectors.BaseSelector, port: int, request: bytes) -> None:
+    link = socket.create_connection(("127.0.0.1", port), timeout=30)
+    link.sendall(request)
+    selector.register(link, selectors.EVENT_READ, b"")
+
+
+def _is_whole(received: bytearray) -> bool:
+    head, separator, body = bytes(received).partition(b"\r\n\r\n")
+    if not separator:
+        return False
+    at = head.lower().find(b"content-length:")
+    return at >= 0 and len(body) >= int(head[at + 15 :].split(b"\r\n", 1)[0])
