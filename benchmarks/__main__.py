@@ -34,7 +34,7 @@ def main() -> None:
     org_id, token = cases.prepare()
     spent = cases.prepare(included=0)
     with (
-        serving("config.wsgi:application", PROCESS_ROLE="web") as product,
+        edge.serving(workers=1) as product,
         serving("benchmarks.bare:application") as bare,
     ):
         routes = cases.product_routes(org_id, token, product) | cases.bare_routes(bare)

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import cases
 from benchmarks.load import Pace, Route
-from benchmarks.servers import listens, manage, running
+from benchmarks.servers import free_port, listens, manage, running
 
 #: The goal: the p95 of a check beside any of these, over its quiet p95.
 GOAL = 3.0
@@ -69,12 +69,10 @@ def _say(row: dict[str, Any], *, first: bool) -> None:
 
 
 @contextmanager
-def serving() -> Iterator[int]:
-    """Serve the product as it is shipped, with two processes; yields the port."""
-    from benchmarks.servers import free_port
-
+def serving(*, workers: int = 2) -> Iterator[int]:
+    """Serve the product as it is shipped; yields the port."""
     port = free_port()
-    command = ["python", "-m", "config.edge", "--port", str(port), "--workers", "2"]
+    command = ["python", "-m", "config.edge", "--port", str(port), "--workers", str(workers)]
     env = {"PROCESS_ROLE": "web", "LOG_LEVEL": "ERROR"}
     with running(command, ready=lambda: listens(port), env=env, log=os.devnull):
         yield port

@@ -80,6 +80,7 @@ class Lane:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self._waited = metrics.WAITED.labels(limits.name)
         self._lock = threading.Lock()
         self._callers: dict[Hashable, _Caller] = {}
         #: Those with something waiting that could start, by time used: known callers, strangers.
@@ -191,7 +192,7 @@ class Lane:
                 late.append(job)
                 self._rank(caller)
                 continue
-            metrics.WAITED.labels(self.limits.name).observe(time.monotonic() - since)
+            self._waited.observe(time.monotonic() - since)
             self._start(caller)
             self._rank(caller)
             return job, caller
