@@ -20,6 +20,7 @@ from billing.models import (
     Organization,
     Plan,
     PlanAllowance,
+    PlanPrice,
     Statement,
     Subscription,
     UnpricedOverage,
@@ -89,6 +90,26 @@ class PlanAdmin(ReadOnlyAdmin):
     list_filter = ("on_sale", "interval", "currency")
     search_fields = ("code", "name", "stripe_price_id__exact")
     search_help_text = "Code, name or Stripe price id"
+
+
+@admin.register(PlanPrice)
+class PlanPriceAdmin(ReadOnlyAdmin):
+    """What each plan was ever sold at. Amounts in minor units."""
+
+    known_by = "stripe_price_id"
+    list_display = (
+        "stripe_price_id",
+        "plan_code",
+        "metric",
+        "unit_amount",
+        "currency",
+        "interval",
+        "sold_since",
+        "sold_until",
+    )
+    list_filter = ("plan_code", "interval")
+    search_fields = ("stripe_price_id__exact", "plan_code__exact", "metric__exact")
+    search_help_text = "Stripe price id, plan or metric"
 
 
 @admin.register(Subscription)

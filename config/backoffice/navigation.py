@@ -40,6 +40,7 @@ PAGES: dict[str, dict[str, str]] = {
     },
     "Stripe": {
         "billing.Plan": "sell",
+        "billing.PlanPrice": "price_change",
         "billing.Subscription": "autorenew",
         "billing.InvoiceRef": "request_quote",
         "billing.EmailChange": "contact_mail",

@@ -15,6 +15,7 @@ from billing.models import (
     Operation,
     Organization,
     Plan,
+    PlanPrice,
     Statement,
     Subscription,
     UnpricedOverage,
@@ -179,6 +180,14 @@ def _customer(number: int, now: datetime) -> None:
         period_key="2026-10",
         units=5,
         noted_at=now,
+    )
+    PlanPrice.objects.create(
+        stripe_price_id=f"price_{number}",
+        plan_code="starter",
+        unit_amount=1900,
+        currency="usd",
+        interval="month",
+        sold_since=now,
     )
     EmailChange.objects.create(
         uuid=uuid.UUID(int=number + 1),
