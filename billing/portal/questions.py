@@ -6,8 +6,8 @@ from billing.changes import standing
 from billing.changes.errors import PlanChangeConflict
 from billing.changes.preview import Preview, preview
 from billing.models import Plan, Subscription
-from billing.portal.subscription import Way, includes, way_to
-from billing.text import day, money, price, units
+from billing.portal.subscription import Way, costs, includes, way_to
+from billing.text import day, money, units
 from config.contract import clock
 from config.contract.errors import NotFound, ValidationFailed
 from quotas.models import Status
@@ -51,7 +51,7 @@ def of_plan(org_id: str, code: str) -> Question:
         # Here it is no field, it is the page's address.
         raise NotFound from None
     mirror = standing.leading(org_id)
-    held = Plan.objects.filter(code=mirror.plan_code).first() if mirror else None
+    held = mirror.plan() if mirror else None
     way: Way | None = way_to(wanted, mirror, held)
     if held is not None and held.code == wanted.code:
         return NOTHING
@@ -93,12 +93,12 @@ def of_resuming(org_id: str) -> Question:
     if mirror is None:
         raise PlanChangeConflict("Your plan has ended. Choose a plan to subscribe again.")
     plan = _plan(mirror)
-    costs = price(plan.amount, plan.currency, plan.interval) if plan else ""
+    price = costs(plan, mirror.quantity) if plan else ""
     if mirror.status == Status.PAUSED:
         return Question(
             "resume",
             title=f"Start {_name(mirror)} again?",
-            paragraphs=[f"It is billed again from now on, for {costs}, on your payment method."],
+            paragraphs=[f"It is billed again from now on, for {price}, on your payment method."],
             button=f"Start {_name(mirror)}",
         )
     if mirror.cancel_at is None:
@@ -106,7 +106,7 @@ def of_resuming(org_id: str) -> Question:
     return Question(
         "resume",
         title=f"Go on with {_name(mirror)}?",
-        paragraphs=[f"Your cancellation is taken back. The plan renews as before, for {costs}."],
+        paragraphs=[f"Your cancellation is taken back. The plan renews as before, for {price}."],
         button="Go on",
     )
 
@@ -127,7 +127,8 @@ def of_keeping(org_id: str) -> Question:
 def _upgrade(org_id: str, wanted: Plan, mirror: Subscription | None) -> Question:
     found = preview(org_id=org_id, plan_code=wanted.code, proration="always_invoice")
     due = money(found.amount, found.currency)
-    paragraphs = [f"From now on {price(wanted.amount, wanted.currency, wanted.interval)}."]
+    quantity = mirror.quantity if mirror is not None else 1
+    paragraphs = [f"From now on {costs(wanted, quantity)}."]
     if mirror is not None and mirror.status == Status.TRIALING:
         paragraphs.append("Your trial ends with this, and the plan is paid from today.")
     if mirror is not None and mirror.stripe_schedule_id:
@@ -146,7 +147,7 @@ def _upgrade(org_id: str, wanted: Plan, mirror: Subscription | None) -> Question
         button=f"Upgrade and pay {due}" if found.amount > 0 else "Upgrade",
         total=due,
         lines=_lines(found),
-        includes=includes(wanted),
+        includes=includes(wanted, quantity),
         fields={
             "expected_amount": str(found.amount),
             "proration_date": str(found.proration_date),
@@ -163,11 +164,11 @@ def _downgrade(wanted: Plan, held: Plan | None, mirror: Subscription | None) -> 
         title=f"Change to {wanted.name}?",
         paragraphs=[
             f"You keep {name} until {when}. From then on it is {wanted.name}, for"
-            f" {price(wanted.amount, wanted.currency, wanted.interval)}.",
+            f" {costs(wanted, mirror.quantity if mirror else 1)}.",
             "Nothing is charged now, and you can change your mind until then.",
         ],
         button=f"Change on {when}" if at else "Change",
-        includes=includes(wanted),
+        includes=includes(wanted, mirror.quantity if mirror else 1),
     )
 
 
@@ -175,13 +176,12 @@ def _subscribe(org_id: str, wanted: Plan) -> Question:
     due = money(wanted.amount, wanted.currency)
     keeps = standing.promised_until(org_id, wanted, now=clock.now())
     if keeps is not None:
-        costs = price(wanted.amount, wanted.currency, wanted.interval)
         return Question(
             "subscribe",
             title=f"Subscribe to {wanted.name}?",
             paragraphs=[
-                f"Your trial goes on until {day(keeps)}. From then on it is {costs}, on your"
-                " payment method. Nothing is charged now.",
+                f"Your trial goes on until {day(keeps)}. From then on it is {costs(wanted)}, on"
+                " your payment method. Nothing is charged now.",
             ],
             button="Subscribe",
             includes=includes(wanted),
@@ -190,7 +190,7 @@ def _subscribe(org_id: str, wanted: Plan) -> Question:
         "subscribe",
         title=f"Subscribe to {wanted.name}?",
         paragraphs=[
-            f"It starts now, for {price(wanted.amount, wanted.currency, wanted.interval)}, on your"
+            f"It starts now, for {costs(wanted)}, on your"
             " payment method. There is no second trial.",
         ],
         button=f"Subscribe and pay {due}",
@@ -211,7 +211,7 @@ def _live(org_id: str) -> Subscription:
 
 
 def _plan(mirror: Subscription) -> Plan | None:
-    return Plan.objects.filter(code=mirror.plan_code).first()
+    return mirror.plan()
 
 
 def _name(mirror: Subscription) -> str:

@@ -63,6 +63,10 @@ def overview(current: CurrentEntitlement, *, now: datetime) -> Overview:
     mirror = standing.leading(entitlement.org_id)
     plans = {plan.code: plan for plan in catalogue.on_sale()}
     held = plans.get(current.plan_code) or Plan.objects.filter(code=current.plan_code).first()
+    if mirror is not None and mirror.plan_code == current.plan_code:
+        # At the price that is paid for it, which the catalogue may have changed since.
+        held = mirror.plan()
+    quantity = mirror.quantity if mirror is not None else 1
     label, tone = _LABELS.get(Status(entitlement.status), _ENDED)
     if label in ("Trial", "Active") and not rules.has_access(entitlement, now):
         # By time alone; the word from Stripe is on its way.
@@ -70,7 +74,7 @@ def overview(current: CurrentEntitlement, *, now: datetime) -> Overview:
     return Overview(
         organization=organization.name,
         name=held.name if held else current.plan_code,
-        price=_price(held) if held and (label, tone) != _ENDED else "",
+        price=costs(held, quantity) if held and (label, tone) != _ENDED else "",
         label=label,
         tone=tone,
         sentences=list(_sentences(entitlement, mirror, held, plans, now=now)),
@@ -95,14 +99,14 @@ def way_to(plan: Plan, mirror: Subscription | None, held: Plan | None) -> Way | 
     return "downgrade" if held.is_dearer_than(plan) and mirror.cancel_at is None else None
 
 
-def includes(plan: Plan) -> list[str]:
-    """Write out what a plan includes."""
+def includes(plan: Plan, quantity: int = 1) -> list[str]:
+    """Write out what so many of a plan include."""
     lines = []
     for one in plan.metrics.all():
         more = ""
         if one.overage == Overage.ALLOW and one.overage_unit_amount is not None:
             more = f", then {unit_price(one.overage_unit_amount, plan.currency)} each"
-        lines.append(f"{metric_name(one.metric)}: {units(one.included_units)}{more}")
+        lines.append(f"{metric_name(one.metric)}: {units(one.included_units * quantity)}{more}")
     return lines
 
 
@@ -114,7 +118,12 @@ def _offer(
     scheduled = mirror is not None and mirror.scheduled_plan_code == plan.code
     way = None if waiting or scheduled else way_to(plan, mirror, held)
     current = held is not None and plan.code == held.code and mirror is not None
-    return Offer(plan.code, plan.name, _price(plan), includes(plan), current, way)
+    # A change keeps the quantity; who subscribes again buys one.
+    quantity = mirror.quantity if mirror is not None and _is_live(mirror) else 1
+    shown = held if current and held is not None else plan
+    return Offer(
+        plan.code, plan.name, costs(shown, quantity), includes(plan, quantity), current, way
+    )
 
 
 def _sentences(
@@ -125,13 +134,13 @@ def _sentences(
     *,
     now: datetime,
 ) -> Iterator[str]:
-    costs = f" for {_price(held)}" if held else ""
+    for_price = f" for {costs(held, mirror.quantity if mirror else 1)}" if held else ""
     ending = mirror.cancel_at if mirror else entitlement.ends_at
     match entitlement.status:
         case Status.TRIALING if entitlement.trial_ends_at:
-            yield from _of_trial(entitlement.trial_ends_at, mirror, costs, ending, now=now)
+            yield from _of_trial(entitlement.trial_ends_at, mirror, for_price, ending, now=now)
         case Status.ACTIVE if ending is None and mirror and mirror.current_period_end:
-            yield f"Renews on {day(mirror.current_period_end)}{costs}."
+            yield f"Renews on {day(mirror.current_period_end)}{for_price}."
         case Status.PAST_DUE if entitlement.past_due_since:
             until = day(entitlement.past_due_since + settings.PAST_DUE_GRACE)
             yield f"The last payment failed. Unless it is paid, requests are denied from {until}."
@@ -152,7 +161,7 @@ def _sentences(
 def _of_trial(
     ends_at: datetime,
     mirror: Subscription | None,
-    costs: str,
+    for_price: str,
     ending: datetime | None,
     *,
     now: datetime,
@@ -166,11 +175,12 @@ def _of_trial(
     if mirror is None:
         yield "Complete the payment page you were sent to go on after that."
     elif ending is None:
-        yield f"Then it goes on{costs}."
+        yield f"Then it goes on{for_price}."
 
 
-def _price(plan: Plan) -> str:
-    return price(plan.amount, plan.currency, plan.interval)
+def costs(plan: Plan, quantity: int = 1) -> str:
+    """Write out what so many of a plan cost."""
+    return price(plan.amount * quantity, plan.currency, plan.interval)
 
 
 def _is_live(mirror: Subscription | None) -> bool:

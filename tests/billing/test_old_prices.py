@@ -8,7 +8,11 @@ import pytest
 
 from billing import doctor
 from billing.models import Plan, PlanPrice
+from billing.portal.subscription import overview
+from billing.text import price
+from config.contract import clock
 from config.contract.clients import clients
+from quotas.queries import current_entitlement
 from tests.billing.catalogues import plans, sync, write
 from tests.billing.deals import (
     at_stripe,
@@ -139,11 +143,11 @@ def test_the_price_on_sale_that_was_archived_is_sold_again_by_the_next_sync(
 def test_a_sale_remembers_the_price_it_was_made_at(on_pro: Owner) -> None:
     [deal] = prices_of(on_pro)
 
-    price = PlanPrice.objects.get(stripe_price_id=deal)
+    row = PlanPrice.objects.get(stripe_price_id=deal)
 
-    assert (price.plan_code, price.metric, price.unit_amount) == ("pro", "", Decimal(9900))
-    assert (price.currency, price.interval, price.sold_until) == ("usd", "month", None)
-    assert price.sold_since is not None
+    assert (row.plan_code, row.metric, row.unit_amount) == ("pro", "", Decimal(9900))
+    assert (row.currency, row.interval, row.sold_until) == ("usd", "month", None)
+    assert row.sold_since is not None
 
 
 def test_prices_from_before_anything_was_remembered_are_found_by_their_product(
@@ -179,14 +183,14 @@ def hear_of(owner: Owner, sandbox: Control) -> None:
 
 
 def test_a_product_of_another_id_is_known_by_its_plan_code(on_pro: Owner) -> None:
-    price = make_price(make_product("Pro, of old", plan_code="pro"), 5900)
+    old = make_price(make_product("Pro, of old", plan_code="pro"), 5900)
     item = at_stripe(on_pro)["items"]["data"][0]["id"]
-    edit(on_pro, {"id": item, "price": price["id"]})
+    edit(on_pro, {"id": item, "price": old["id"]})
 
     on_pro.converge()
 
     assert on_pro.mirror.plan_code == "pro"
-    assert PlanPrice.objects.get(stripe_price_id=price["id"]).plan_code == "pro"
+    assert PlanPrice.objects.get(stripe_price_id=old["id"]).plan_code == "pro"
 
 
 def test_the_sync_remembers_old_prices_and_lets_them_say_whose_they_are(
@@ -265,6 +269,26 @@ def test_between_plans_that_cost_the_same_today_the_catalogue_decides(
 
     assert error(refused)["code"] == "PLAN_CHANGE_CONFLICT"
     assert data(lowered)["newPlanCode"] == "starter"
+
+
+def test_the_page_shows_what_is_paid_and_offers_every_way_on(on_pro: Owner, tmp_path: Path) -> None:
+    reprice(tmp_path, {"pro": 79_900})
+    item = at_stripe(on_pro)["items"]["data"][0]["id"]
+    edit(on_pro, {"id": item, "quantity": 2})
+    on_pro.converge()
+    current = current_entitlement(org_id=on_pro.id, now=clock.now())
+    assert current is not None
+
+    page = overview(current, now=clock.now())
+
+    assert page.price == price(2 * 9900, "usd", "month")
+    offers = {offer.code: (offer.way, offer.price) for offer in page.offers}
+    assert offers == {
+        "starter": ("downgrade", price(2 * 1900, "usd", "month")),
+        "pro": (None, price(2 * 9900, "usd", "month")),
+        "business": ("upgrade", price(2 * 49_900, "usd", "month")),
+    }
+    data(on_pro.upgrade("business"))
 
 
 def test_the_overage_of_an_old_deal_goes_with_its_plan(

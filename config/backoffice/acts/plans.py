@@ -67,7 +67,9 @@ class ChangePlan(OrgAct):
         if mirror is None:
             return _subscribe(org_id, wanted)
         standing.live(org_id)  # refuses what is neither over nor running
-        held = Plan.objects.prefetch_related("metrics").get(code=mirror.plan_code)
+        held = mirror.plan()
+        if held is None:
+            raise PlanChangeConflict("The subscription is on a price of no plan")
         if wanted.is_dearer_than(held):
             return _upgrade(org_id, mirror, held, wanted)
         return _downgrade(mirror, held, wanted)
@@ -229,7 +231,7 @@ def _upgrade(org_id: str, mirror: Subscription, held: Plan, wanted: Plan) -> Eff
     found = preview(org_id=org_id, plan_code=wanted.code, proration="always_invoice")
     changes = [
         Change("Plan, from now on", held.name, wanted.name),
-        *_allowances(held, wanted),
+        *_allowances(held, wanted, mirror.quantity),
         Change("Charged now", "–", money(found.amount, found.currency)),
     ]
     notes = [f"{one['description']}: {money(one['amount'], found.currency)}" for one in found.items]
@@ -265,7 +267,10 @@ def _downgrade(mirror: Subscription, held: Plan, wanted: Plan) -> Effect:
     if mirror.scheduled_plan_code == wanted.code:
         return Effect([], facts, [f"That is scheduled already, for {at}."], idle=True)
     return Effect(
-        [Change(f"Plan, from {at} on", held.name, wanted.name), *_allowances(held, wanted)],
+        [
+            Change(f"Plan, from {at} on", held.name, wanted.name),
+            *_allowances(held, wanted, mirror.quantity),
+        ],
         facts,
         ["Nothing changes, and nothing is charged, before then."],
     )
@@ -292,8 +297,9 @@ def _subscribe(org_id: str, wanted: Plan) -> Effect:
     )
 
 
-def _allowances(held: Plan, wanted: Plan) -> list[Change]:
-    before, after = catalogue.allowances_of(held), catalogue.allowances_of(wanted)
+def _allowances(held: Plan, wanted: Plan, quantity: int) -> list[Change]:
+    before = catalogue.allowances_of(held, quantity=quantity)
+    after = catalogue.allowances_of(wanted, quantity=quantity)
     return [
         Change(f"{metric}: included", _units(before.get(metric)), _units(after.get(metric)))
         for metric in sorted({*before, *after})
