@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from config.contract.clients import clients
-from config.contract.copy import Field
+from config.contract.copy_publisher import Field
 from config.contract.models import Installation
 from quotas.models import Overage, UsageCounter
 from quotas.periods import Period

@@ -16,7 +16,7 @@ from django.db.models import F
 
 from config.contract import clock
 from config.contract.clients import clients
-from config.contract.copy import Field
+from config.contract.copy_publisher import Field
 from config.contract.errors import Forbidden, Unauthenticated, Unavailable
 from config.contract.hotpool import fetch
 from tokens.models import OrgAccess

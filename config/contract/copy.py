@@ -5,24 +5,28 @@ a cluster). Each field is a fixed-width order followed by a payload, and is
 replaced only by a newer order, so that a slow publisher cannot undo a fast one.
 The key lives `COPY_TTL` from its making; a missing field means *unknown,
 ask the database*, never *allowed* and never *not revoked*.
+
+A command may lie in the socket of a Valkey that hangs, and be run long after its
+sender gave up. So each publish carries the time, by Valkey's own clock, after
+which it must do nothing; what was not taken is sent again by the sender.
 """
 
-import hashlib
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from typing import NamedTuple
 
 import redis
 import structlog
 from django.conf import settings
 
 from config.contract import metrics
+from config.contract.copy_publisher import ORDER_WIDTH, Field, Publisher, Where, key_of
 from config.contract.wire import Wire
 
 logger = structlog.get_logger("metergate.copy")
 
-ORDER_WIDTH = 44
 #: Seconds for which requests leave Valkey alone after it did not answer.
 BREAKER_SECONDS = 0.5
 #: Seconds between two tries of the background thread. Shorter than the breaker,
@@ -30,53 +34,16 @@ BREAKER_SECONDS = 0.5
 _TRY_SECONDS = 0.4
 #: Organisations published together: well within the time that a command may take.
 _AT_ONCE = 100
-
-# Fields only if newer. The key's life starts when it is made and nothing
-# prolongs it: a field whose publish was lost must die in time.
-_PUBLISH = """
-local width = tonumber(ARGV[1])
-local life = tonumber(ARGV[2])
-if ARGV[3] == 'beside' then
-  local left = redis.call('PTTL', KEYS[1])
-  if left < 0 or left > life + 5 then  -- the clocks of both sides tick in milliseconds
-    return 0
-  end
-end
-for i = 4, #ARGV, 2 do
-  local held = redis.call('HGET', KEYS[1], ARGV[i])
-  if not held or string.sub(held, 1, width) < string.sub(ARGV[i + 1], 1, width) then
-    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
-  end
-end
-if redis.call('PTTL', KEYS[1]) < 0 then
-  redis.call('PEXPIRE', KEYS[1], life)
-end
-return 1
-"""
-_PUBLISH_SHA = hashlib.sha1(_PUBLISH.encode(), usedforsecurity=False).hexdigest()
+#: Organisations whose unsent fields are kept. Of more, those go that waited longest:
+#: copies that lack them have expired, unless Valkey's clock stood still.
+_MOST_DIRTY = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field to publish. The higher `(epoch, major, minor)` wins."""
+class _Unsent(NamedTuple):
+    """A field that Valkey did not take, and when it was known to be the newest."""
 
-    name: str
-    epoch: int
-    major: int
-    minor: int
-    payload: bytes
-
-    def packed(self) -> bytes:
-        """Return the order, sortable as text, and the payload."""
-        return b"%08d%018d%018d" % (self.epoch, self.major, self.minor) + self.payload
-
-
-@dataclass(slots=True)
-class _Unsent:
-    """What Valkey did not take of one organisation, and until when that matters."""
-
-    fields: dict[str, Field]
-    until: float
+    field: Field
+    known_at: float
 
 
 class OrgCopy:
@@ -84,8 +51,10 @@ class OrgCopy:
 
     def __init__(self, url: str) -> None:
         self._wire = Wire(url)
+        self._publisher = Publisher(self._wire)
         self._broken_until = 0.0
-        self._dirty: dict[str, _Unsent] = {}
+        #: By organisation and name; who published last stands last.
+        self._dirty: dict[str, dict[str, _Unsent]] = {}
         # Guards the dirty set, and the birth and death of the thread that empties it.
         self._tending = threading.Lock()
         self._tender: threading.Thread | None = None
@@ -109,7 +78,7 @@ class OrgCopy:
             # What this process could not publish, it knows to be stale.
             return None
         try:
-            held: list[bytes] = self._wire.ask("HGETALL", _key(org_id))
+            held: list[bytes] = self._wire.ask("HGETALL", key_of(org_id))
         except redis.RedisError as error:
             self._failed("read", error)
             return None
@@ -119,12 +88,14 @@ class OrgCopy:
     def publish(self, org_id: str, fields: Sequence[Field]) -> bool:
         """Publish what was committed. Returns False when Valkey did not take it.
 
-        What it did not take is retried in the background until it does, or until
-        every copy that lacks it must have expired by itself.
+        What it did not take is kept, and sent when Valkey answers again. By then a
+        newer publish of another process may have been lost: once a copy made of
+        these fields would have expired, they only replace what is older.
         """
-        if not self.is_broken and self._try(org_id, fields, life=settings.COPY_TTL):
+        known_at = time.monotonic()
+        if not self.is_broken and self._try(org_id, fields, known_at=known_at):
             return True
-        self._remember(org_id, fields)
+        self._remember(org_id, fields, known_at=known_at)
         return False
 
     def publish_many(self, fields: Mapping[str, Sequence[Field]]) -> None:
@@ -133,18 +104,13 @@ class OrgCopy:
         Nothing is retried: the caller's fields must replace nothing that a reader
         could still take for the truth.
         """
-        asked = [
-            ("EVALSHA", _PUBLISH_SHA, *self._arguments(org_id, found, life=settings.COPY_TTL))
-            for org_id, found in fields.items()
-        ]
-        for n in range(0, len(asked), _AT_ONCE):
+        orgs = list(fields)
+        for n in range(0, len(orgs), _AT_ONCE):
             if self.is_broken:
                 return
+            some = {org_id: fields[org_id] for org_id in orgs[n : n + _AT_ONCE]}
             try:
-                answers = self._wire.ask_all(asked[n : n + _AT_ONCE])
-                if any(isinstance(one, redis.exceptions.NoScriptError) for one in answers):
-                    self._wire.ask("SCRIPT", "LOAD", _PUBLISH)
-                    self._wire.ask_all(asked[n : n + _AT_ONCE])
+                self._publisher.publish_many(some, known_at=time.monotonic())
             except redis.RedisError as error:
                 self._failed("publish", error)
 
@@ -159,14 +125,14 @@ class OrgCopy:
         there may have taken a newer publish into its grave since, and ours would
         come back as the truth.
         """
-        life = settings.COPY_TTL - (time.monotonic() - read_at)
-        if life > 0 and not self.is_broken:
-            self._try(org_id, fields, life=life, only_beside=had_copy)
+        if time.monotonic() < read_at + settings.COPY_TTL and not self.is_broken:
+            where = Where.BESIDE if had_copy else Where.ANYWHERE
+            self._try(org_id, fields, known_at=read_at, where=where)
 
     def forget(self, org_id: str) -> None:
         """Drop an organisation's copy (tests, restore)."""
         try:
-            self._wire.ask("DEL", _key(org_id))
+            self._wire.ask("DEL", key_of(org_id))
         except redis.RedisError as error:
             self._failed("forget", error)
 
@@ -176,33 +142,18 @@ class OrgCopy:
         self._wire.close()
 
     def _try(
-        self, org_id: str, fields: Iterable[Field], *, life: float, only_beside: bool = False
+        self,
+        org_id: str,
+        fields: Iterable[Field],
+        *,
+        known_at: float,
+        where: Where = Where.ANYWHERE,
     ) -> bool:
-        arguments = self._arguments(org_id, fields, life=life, only_beside=only_beside)
         try:
-            try:
-                self._wire.ask("EVALSHA", _PUBLISH_SHA, *arguments)
-            except redis.exceptions.NoScriptError:
-                self._wire.ask("EVAL", _PUBLISH, *arguments)
+            return self._publisher.publish(org_id, fields, known_at=known_at, where=where)
         except redis.RedisError as error:
             self._failed("publish", error)
             return False
-        return True
-
-    @staticmethod
-    def _arguments(
-        org_id: str, fields: Iterable[Field], *, life: float, only_beside: bool = False
-    ) -> list[bytes | int | str]:
-        arguments: list[bytes | int | str] = [
-            1,
-            _key(org_id),
-            ORDER_WIDTH,
-            max(1, int(life * 1000)),
-            "beside" if only_beside else "anywhere",
-        ]
-        for field in fields:
-            arguments += (field.name, field.packed())
-        return arguments
 
     def _failed(self, what: str, error: redis.RedisError) -> None:
         metrics.COPY_FAILURES.labels(what).inc()
@@ -212,16 +163,15 @@ class OrgCopy:
         with self._tending:
             self._tend_from_now_on()
 
-    def _remember(self, org_id: str, fields: Iterable[Field]) -> None:
-        # By then every copy that lacks these fields has expired by itself.
-        until = time.monotonic() + settings.COPY_TTL + 1
+    def _remember(self, org_id: str, fields: Iterable[Field], *, known_at: float) -> None:
         with self._tending:
-            unsent = self._dirty.setdefault(org_id, _Unsent({}, until))
-            unsent.until = until
+            unsent = self._dirty[org_id] = self._dirty.pop(org_id, {})
             for field in fields:
-                older = unsent.fields.get(field.name)
-                if older is None or older.packed() < field.packed():
-                    unsent.fields[field.name] = field
+                older = unsent.get(field.name)
+                if older is None or older.field.packed() < field.packed():
+                    unsent[field.name] = _Unsent(field, known_at)
+            while len(self._dirty) > _MOST_DIRTY:
+                del self._dirty[next(iter(self._dirty))]
             self._tend_from_now_on()
 
     def _tend_from_now_on(self) -> None:
@@ -234,21 +184,21 @@ class OrgCopy:
         while not self._closing.wait(_TRY_SECONDS):
             # Before the ping: while it hangs, no request shall try its luck.
             self._broken_until = time.monotonic() + BREAKER_SECONDS
-            if not self.ping():
-                self._forget_expired()
-            elif self._send_dirty():
-                return
+            with suppress(redis.RedisError):
+                self._publisher.meet()
+                if self._send_dirty():
+                    return
 
     def _send_dirty(self) -> bool:
         """Send what is dirty. Returns True when nothing is left and this thread's work is done."""
         with self._tending:
-            todo = {org_id: dict(unsent.fields) for org_id, unsent in self._dirty.items()}
-        for org_id, sent in todo.items():
-            if not self._try(org_id, sent.values(), life=settings.COPY_TTL):
+            todo = {org_id: dict(unsent) for org_id, unsent in self._dirty.items()}
+        for org_id, unsent in todo.items():
+            if not self._send(org_id, unsent.values()):
                 return False
             with self._tending:
                 # What was added meanwhile stays for the next round.
-                if self._dirty[org_id].fields == sent:
+                if self._dirty.get(org_id) == unsent:
                     del self._dirty[org_id]
         with self._tending:
             if self._dirty:
@@ -258,12 +208,15 @@ class OrgCopy:
             self._broken_until = 0.0
             return True
 
-    def _forget_expired(self) -> None:
-        with self._tending:
-            for org_id, unsent in list(self._dirty.items()):
-                if unsent.until < time.monotonic():
-                    del self._dirty[org_id]
-
-
-def _key(org_id: str) -> str:
-    return f"o:{{{org_id}}}"
+    def _send(self, org_id: str, unsent: Iterable[_Unsent]) -> bool:
+        """Send what one organisation's copy lacks. Returns whether Valkey took it."""
+        expired = time.monotonic() - settings.COPY_TTL
+        newest = [one for one in unsent if one.known_at > expired]
+        late = [one.field for one in unsent if one.known_at <= expired]
+        if newest and not self._try(
+            org_id,
+            [one.field for one in newest],
+            known_at=min(one.known_at for one in newest),
+        ):
+            return False
+        return not late or self._try(org_id, late, known_at=expired, where=Where.OVER)

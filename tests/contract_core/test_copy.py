@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import redis
@@ -12,7 +13,8 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.contract.copy import Field, OrgCopy
+from config.contract.copy import OrgCopy
+from config.contract.copy_publisher import Field
 from tests.races.interleave import all_at_once
 from tests.races.valkeys import OwnValkey
 
@@ -237,19 +239,122 @@ def test_a_process_does_not_read_what_it_knows_to_be_stale(
     assert eventually(lambda: held(copy) == held(neighbour) == {"m:api_call": b"1.1.2"})
 
 
-def test_a_failure_long_after_another_one_is_made_good_as_well(
+def evaluations(server: OwnValkey) -> int:
+    """Return how many publishes reached a Valkey that was started empty."""
+    with redis.Redis.from_url(server.url) as client:
+        stats: dict[str, Any] = client.info("commandstats")
+    return int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+
+def test_a_publish_that_waited_in_a_paused_valkey_does_nothing_when_that_goes_on(
+    copies: Callable[[str], OrgCopy], own_valkey: OwnValkey
+) -> None:
+    copy, neighbour = copies(own_valkey.url), copies(own_valkey.url)
+    copy.publish("org_7", [field(1)])
+    before = evaluations(own_valkey)
+
+    own_valkey.pause()
+    assert not copy.publish(ORG, [field(1)])
+    copy._closing.set()  # its process ends: nobody sends anything newer
+    time.sleep(0.7)  # so long is the outage
+    own_valkey.resume()
+
+    assert eventually(lambda: evaluations(own_valkey) == before + 1)
+    assert held(neighbour) is None
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        lambda copy: copy.fill(ORG, [field(1)], read_at=time.monotonic()),
+        lambda copy: copy.publish_many({ORG: [field(1)]}),
+    ],
+    ids=["fill", "publish_many"],
+)
+def test_nor_does_what_was_not_to_be_sent_again(
+    copies: Callable[[str], OrgCopy], own_valkey: OwnValkey, late: Callable[[OrgCopy], None]
+) -> None:
+    copy, neighbour = copies(own_valkey.url), copies(own_valkey.url)
+    copy.publish("org_7", [field(1)])
+    before = evaluations(own_valkey)
+
+    own_valkey.pause()
+    late(copy)
+    time.sleep(0.7)  # so long is the outage
+    own_valkey.resume()
+
+    assert eventually(lambda: evaluations(own_valkey) == before + 1)
+    assert held(neighbour) is None
+
+
+def test_what_was_unsent_for_longer_than_a_copys_life_still_replaces_what_is_older(
+    copies: Callable[[str], OrgCopy], own_valkey: OwnValkey
+) -> None:
+    copy, neighbour = copies(own_valkey.url), copies(own_valkey.url)
+    with override_settings(COPY_TTL=0.3):
+        copy.publish(ORG, [field(1)])
+        with redis.Redis.from_url(own_valkey.url) as client:
+            client.pexpire(KEY, 60_000)  # as where Valkey's clock stands still with it
+        own_valkey.pause()
+        copy.publish(ORG, [field(2), field(1, name="auth")])
+        time.sleep(1.5)  # so long is the outage
+        own_valkey.resume()
+
+        assert eventually(lambda: held(neighbour) == {"m:api_call": b"1.1.2"})
+
+
+def test_but_it_makes_no_copy(copies: Callable[[str], OrgCopy], own_valkey: OwnValkey) -> None:
+    copy, neighbour = copies(own_valkey.url), copies(own_valkey.url)
+    own_valkey.kill()
+    with override_settings(COPY_TTL=0.1):
+        copy.publish(ORG, [field(2)])
+        time.sleep(0.1)  # so long is the outage
+        own_valkey.start()
+        assert eventually(lambda: not copy._dirty)
+
+    assert held(neighbour) is None
+
+
+def test_a_copy_made_of_what_was_unsent_dies_as_early_as_if_it_had_been_sent(
     copies: Callable[[str], OrgCopy], own_valkey: OwnValkey
 ) -> None:
     copy, neighbour = copies(own_valkey.url), copies(own_valkey.url)
     own_valkey.kill()
-    with override_settings(COPY_TTL=0.1):  # what is unsent matters for 1.1 s
-        copy.publish("org_of_long_ago", [field(1)])
-        assert eventually(lambda: "org_of_long_ago" not in copy._dirty)
-
     copy.publish(ORG, [field(2)])
+    published_at = time.monotonic()
     own_valkey.start()
+    assert eventually(lambda: held(neighbour) is not None)
 
-    assert eventually(lambda: held(neighbour) == {"m:api_call": b"1.1.2"})
+    looked_at = time.monotonic()
+    with redis.Redis.from_url(own_valkey.url) as client:
+        left = int(str(client.pttl(KEY))) / 1000
+
+    assert 0 < left <= settings.COPY_TTL - (looked_at - published_at) + 0.005
+
+
+def test_unsent_fields_are_kept_until_valkey_answers_and_up_to_a_number(
+    copies: Callable[[str], OrgCopy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config.contract.copy._MOST_DIRTY", 2)
+    copy = copies("unix:///nowhere.sock?db=0")
+
+    for org_id in ("org_1", "org_2", "org_1", "org_3"):
+        copy.publish(org_id, [field(1)])
+
+    assert list(copy._dirty) == ["org_1", "org_3"]
+
+
+@pytest.mark.parametrize("set_by", [-3600.0, 3600.0])
+def test_a_valkey_whose_clock_was_set_takes_what_is_published(copy: OrgCopy, set_by: float) -> None:
+    copy.publish(ORG, [field(1)])
+    clock = copy._publisher._clock
+    true = clock.ahead
+    assert true is not None
+    clock.ahead = true + set_by
+
+    assert copy.publish(ORG, [field(2)])
+    assert held(copy) == {"m:api_call": b"1.1.2"}
+    assert clock.ahead == pytest.approx(true, abs=60)
 
 
 def test_failures_at_the_very_end_of_a_retry_are_not_forgotten(

@@ -7,7 +7,8 @@ import pytest
 import redis
 from django.conf import settings
 
-from config.contract.copy import Field, OrgCopy
+from config.contract.copy import OrgCopy
+from config.contract.copy_publisher import Field
 from config.contract.wire import Wire
 from tests.races.interleave import all_at_once
 from tests.races.valkeys import OwnValkey

@@ -11,7 +11,8 @@ from pytest_django import Settings
 
 from config.contract import hotpool
 from config.contract.clients import clients
-from config.contract.copy import ORDER_WIDTH, OrgCopy
+from config.contract.copy import OrgCopy
+from config.contract.copy_publisher import ORDER_WIDTH
 from quotas.models import UsageCounter
 from tests.contract.outages import no_database, no_valkey
 from tests.contract.refusals import refused

@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from pathlib import Path
 
 import pytest
 
@@ -125,6 +127,31 @@ def test_a_hanging_valkey_makes_the_first_requests_wait_and_not_each_one(
     # The first requests of each thread find out; from then on a thread of its own
     # does the waiting. Slack for a machine too busy to run that thread in time.
     assert waited <= 2 * 4 * 3 < size / 10
+
+
+def test_a_quota_spent_while_valkey_hung_is_spent_when_it_goes_on(
+    transactional_db: None, own_valkey: OwnValkey, tmp_path: Path
+) -> None:
+    org = make_org(included=4)
+    crew = Crew(2, tmp_path, VALKEY_URL=own_valkey.url, COPY_TTL="2")
+    try:
+        crew.run(org.tokens.access_token, [ask(org)] * 8)
+        own_valkey.pause()
+        calls = [single(use(org.id, f"r-{n}", at=clock.now())) for n in range(4)]
+        counted = crew.run(org.tokens.access_token, calls, threads=1)
+        time.sleep(4)  # so long is the outage: longer than any copy lives
+        own_valkey.resume()
+
+        answers = [
+            answer
+            for _ in range(10)
+            for answer in crew.run(org.tokens.access_token, [ask(org)] * 8)
+        ]
+    finally:
+        crew.close()
+
+    assert {answer.status for answer in counted} == {200}
+    assert {answer.status for answer in answers} == {429}
 
 
 def metrics_of(crew: Crew) -> list[str]:

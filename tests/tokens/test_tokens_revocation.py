@@ -12,7 +12,8 @@ from django.db import connection
 
 from config.contract import clock
 from config.contract.clients import clients
-from config.contract.copy import Field, OrgCopy
+from config.contract.copy import OrgCopy
+from config.contract.copy_publisher import Field
 from config.contract.hotpool import close_pool
 from config.contract.wire import Wire
 from tests.support.cast import Org, data, error, tokens_for
