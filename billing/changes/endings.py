@@ -8,7 +8,7 @@ from billing.changes import schedules, sight, standing
 from billing.changes.engine import Json, Work
 from billing.changes.payment import charging
 from billing.models import Operation
-from billing.stripe_gateway import Gateway, StripeNotFound
+from billing.stripe_gateway import CardDeclined, Gateway, StripeNotFound
 from config.contract import clock
 from config.contract.bodies import rfc3339
 from config.contract.clients import clients
@@ -47,8 +47,13 @@ def resume(operation: Operation) -> Work:
     with gateway.session(org_id=operation.org_id):
         subscription = sight.alive(operation)
         if subscription["status"] == Status.PAUSED:
-            with charging(operation.org_id):
-                _wake(gateway, operation, subscription)
+            try:
+                with charging(operation.org_id):
+                    _wake(gateway, operation, subscription)
+            except CardDeclined:
+                # It stays paused, but Stripe billed it: its period and anchor are others now.
+                sight.look(operation)
+                raise
         elif subscription["cancel_at"] is not None:
             _cancel_at_end(gateway, operation, subscription, cancel=False)
         after = convergence.fetch(subscription["id"])

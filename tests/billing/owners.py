@@ -9,6 +9,7 @@ from django.test import Client
 from billing import convergence
 from billing.models import Operation, Organization, Subscription
 from config.contract import clock
+from config.contract.ids import new_id
 from tests.sandbox.server import Control
 from tests.support.cast import Org, data
 from tokens.services import activate
@@ -126,10 +127,10 @@ def use_card(owner: Owner, name: str) -> None:
     gateway = clients.stripe
     customer = owner.customer_id
     card = gateway.attach_payment_method(
-        customer_id=customer, payment_method_id=name, idempotency_key=f"attach:{customer}:{name}"
+        customer_id=customer, payment_method_id=name, idempotency_key=new_id("attach")
     )
     gateway.set_default_payment_method(
         customer_id=customer,
         payment_method_id=card["id"],
-        idempotency_key=f"default:{customer}:{card['id']}",
+        idempotency_key=new_id("default"),
     )

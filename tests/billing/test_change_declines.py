@@ -194,12 +194,18 @@ def test_a_paused_subscription_is_resumed_once_it_is_paid(
     without = refusal(cardless.resume())
     use_card(cardless, "pm_card_chargeCustomerFail")
     declined = refusal(cardless.resume())
+    after_refusal = cardless.mirror
+    [at_stripe] = live_subscriptions(sandbox)
     declined_again = refusal(cardless.resume())
     use_card(cardless, "pm_card_visa")
     resumed = data(cardless.resume())
 
     assert without == {"reason": "payment_method_required"}
     assert declined["reason"] == declined_again["reason"] == "card_declined"
+    # Refused, Stripe billed it all the same: what is written down is that, without an event.
+    assert after_refusal.status == at_stripe["status"] == "paused"
+    assert after_refusal.billing_cycle_anchor is not None
+    assert after_refusal.billing_cycle_anchor.timestamp() == at_stripe["billing_cycle_anchor"]
     assert resumed == {"status": "active", "endsAt": None}
     # One resumption is billed, however often it was tried.
     assert [one["total"] for one in sandbox.objects("invoice") if one["total"]] == [1900]
