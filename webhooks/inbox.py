@@ -7,6 +7,7 @@ from typing import Any
 from django.db import connection
 from psycopg.types.json import Jsonb
 
+from webhooks.blanking import blanked
 from webhooks.events import Arrival
 from webhooks.handlers import HANDLERS
 from webhooks.models import WebhookEvent
@@ -25,7 +26,8 @@ def put(arrival: Arrival, *, correlation_id: str, now: datetime, real_now: datet
     """Store an event; returns its row's id, None where it is there already.
 
     One statement, so that of parallel deliveries of one event exactly one is
-    told that it was the first. What nothing handles is kept as ignored.
+    told that it was the first. What nothing handles is kept as ignored. What opens a
+    door is blanked (webhooks.blanking): nothing is stored by another way.
     """
     waits = not arrival.refused and arrival.object_id and arrival.type in HANDLERS
     state = WebhookEvent.State.PENDING if waits else WebhookEvent.State.IGNORED
@@ -34,7 +36,7 @@ def put(arrival: Arrival, *, correlation_id: str, now: datetime, real_now: datet
         arrival.type,
         arrival.object_id,
         arrival.api_version,
-        None if arrival.payload is None else Jsonb(arrival.payload),
+        None if arrival.payload is None else Jsonb(blanked(arrival.payload)),
         correlation_id,
         state,
         arrival.refused,

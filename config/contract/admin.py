@@ -108,6 +108,20 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[type-arg]
         """Return them all."""
         return self.get_fields(request, obj)
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Filter by what the page shows, and by whole values of it.
+
+        A hidden column, or a part of a document, could be guessed letter by letter.
+        """
+        name = lookup.partition("__")[0]
+        for field in self.opts.concrete_fields:
+            if name in (field.name, field.attname) and (
+                field.name in self.hidden
+                or isinstance(field, models.BinaryField | models.JSONField)
+            ):
+                return False
+        return super().lookup_allowed(lookup, value, request)
+
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:

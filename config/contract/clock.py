@@ -41,9 +41,7 @@ def set_offset(seconds: float) -> None:
 
     if not settings.CLOCK_MAY_MOVE:
         raise RuntimeError("The clock moves only in sandbox mode")
-    Installation.objects.update_or_create(
-        pk=Installation.ONLY, defaults={"clock_offset_seconds": seconds}
-    )
+    Installation.objects.filter(pk=Installation.ONLY).update(clock_offset_seconds=seconds)
     forget_offset()
 
 

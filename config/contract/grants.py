@@ -1,4 +1,4 @@
-"""Migration operations for tables that only ever grow."""
+"""Migration operations that take from the application what it never needs to do to a table."""
 
 from django.db.migrations import RunSQL
 
@@ -21,8 +21,34 @@ def insert_only(table: str, *, but: str | None = None) -> RunSQL:
     )
 
 
-def _if_role_exists(statement: str) -> str:
+def update_only(table: str, *columns: str, insert: bool = True) -> RunSQL:
+    """Let the application's role set `columns` of `table`; neither others nor delete a row.
+
+    `insert` says whether it may add rows.
+    """
+    revoked = "UPDATE, DELETE, TRUNCATE" + ("" if insert else ", INSERT")
+    set_columns = f"GRANT UPDATE ({', '.join(columns)}) ON {table} TO {APP_ROLE}"
+    return RunSQL(
+        _if_role_is_another(f"REVOKE {revoked} ON {table} FROM {APP_ROLE}; {set_columns}"),
+        _if_role_is_another(f"GRANT INSERT, UPDATE, DELETE ON {table} TO {APP_ROLE}"),
+    )
+
+
+def read_only(table: str) -> RunSQL:
+    """Let the application's role read `table` and no more."""
+    return RunSQL(
+        _if_role_is_another(f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {table} FROM {APP_ROLE}"),
+        _if_role_is_another(f"GRANT INSERT, UPDATE, DELETE ON {table} TO {APP_ROLE}"),
+    )
+
+
+def _if_role_is_another(statement: str) -> str:
+    # Where the application's role migrates, it would shut itself out.
+    return _if_role_exists(statement, "rolname <> current_user")
+
+
+def _if_role_exists(statement: str, also: str = "true") -> str:
     return (
-        f"DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}')"
+        f"DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}' AND {also})"
         f" THEN {statement}; END IF; END $$"
     )

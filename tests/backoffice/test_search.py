@@ -69,9 +69,18 @@ def test_an_id_leads_to_the_page_of_what_it_names(staff: Staff, term: str, url: 
 
 def test_an_object_that_is_not_mirrored_is_found_by_what_stripe_said_of_it(staff: Staff) -> None:
     fill(1)
-    WebhookEvent.objects.update(object_id="sub_stranger")
+    now = clock.now()
+    WebhookEvent.objects.create(
+        event_id="evt_stranger",
+        object_id="sub_stranger",
+        due_at=now,
+        created_at=now,
+        received_at=now,
+    )
 
-    assert leads_to(staff("support"), "sub_stranger") == page("webhooks/webhookevent", "evt_0")
+    assert leads_to(staff("support"), "sub_stranger") == page(
+        "webhooks/webhookevent", "evt_stranger"
+    )
 
 
 def test_a_request_id_leads_to_what_happened_under_it(staff: Staff) -> None:

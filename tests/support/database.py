@@ -62,6 +62,12 @@ def superuser(database: str) -> "psycopg.Connection[Any]":
     )
 
 
+def rewrite(statement: str, *parameters: Any) -> None:
+    """Change rows of this test's database that the application's role may not change."""
+    with superuser(str(connection.settings_dict["NAME"])) as admin:
+        admin.execute(statement.encode(), parameters)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give each test process a Valkey database of its own."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
