@@ -1,5 +1,6 @@
 """What answers when no view does: the envelope under /api, a plain page elsewhere."""
 
+import sys
 from typing import Any
 
 import structlog
@@ -8,8 +9,16 @@ from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
-from config.contract.errors import Forbidden, InternalError, NotFound, ValidationFailed
-from config.contract.responses import error_response
+from config.contract import pools
+from config.contract.errors import (
+    ApiError,
+    Forbidden,
+    InternalError,
+    NotFound,
+    Unavailable,
+    ValidationFailed,
+)
+from config.contract.responses import as_api_error, error_response
 
 logger = structlog.get_logger("metergate.request")
 
@@ -55,7 +64,24 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500."""
+    """500, or 503 where it passes by itself."""
+    error = sys.exception()  # Django calls this while it handles one
+    refusal: ApiError = InternalError()
+    if isinstance(error, Exception):
+        refusal = as_api_error(error)
+        pools.renew_after(error)
     if _is_api(request) and hasattr(request, "ctx"):
-        return error_response(request, InternalError())
+        return error_response(request, refusal)
+    if isinstance(refusal, Unavailable):
+        return HttpResponse(
+            _AWAY, status=refusal.status, headers=refusal.headers, content_type="text/html"
+        )
     return defaults.server_error(request)
+
+
+_AWAY = b"""<!doctype html>
+<html lang="en">
+<head><title>Not available</title></head>
+<body><h1>Not available</h1><p>Something that we need does not answer. Try again shortly.</p></body>
+</html>
+"""

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from config.contract import logs
+from config.contract.pools import RECONNECT
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -216,12 +217,24 @@ def _database(url_name: str) -> dict[str, Any]:
         f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout=1000"
         " -c idle_in_transaction_session_timeout=5000 -c timezone=UTC -c synchronous_commit=on"
     )
-    options.setdefault("connect_timeout", 3)
+    # A server that is gone without a word (its host, the network) is given up on as soon.
+    options.setdefault("connect_timeout", 2)
+    options.setdefault("tcp_user_timeout", 10_000)
+    options.setdefault("keepalives_idle", 5)
+    options.setdefault("keepalives_interval", 2)
+    options.setdefault("keepalives_count", 3)
     config["ATOMIC_REQUESTS"] = False
     config["CONN_MAX_AGE"] = 0 if PROCESS_ROLE == "web" else 60
     config["CONN_HEALTH_CHECKS"] = PROCESS_ROLE == "worker"
     if PROCESS_ROLE == "web":
-        options["pool"] = {"min_size": 0, "max_size": _WEB_POOL, "timeout": 2, "max_idle": 60}
+        options["pool"] = {
+            "min_size": 0,
+            "max_size": _WEB_POOL,
+            "timeout": 2,
+            "max_idle": 60,
+            "name": "django",
+            **RECONNECT,
+        }
     return config
 
 

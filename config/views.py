@@ -6,17 +6,14 @@ from typing import Any
 
 import msgspec
 import structlog
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from rest_framework.request import Request
 
-from config.celery import app as celery_app
+from config import readiness
 from config.contract import metrics
 from config.contract.bodies import Answer
-from config.contract.clients import clients
 from config.contract.context import context_of
 from config.contract.openapi import documented
 from config.contract.responses import JSON, success
@@ -24,7 +21,6 @@ from config.contract.views import ContractViewSet, http
 from webhooks.gauges import InboxCollector
 
 logger = structlog.get_logger("metergate.smoke")
-_migrated = False
 
 
 class SmokeAnswer(Answer):
@@ -59,16 +55,11 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Ready to serve. 503 only without the database or with a migration not applied."""
-    try:
-        ready = _is_migrated()
-    except DatabaseError:
-        return _plain({"ok": False, "failed": ["database"]}, status=503)
-    if not ready:
-        return _plain({"ok": False, "failed": ["migrations"]}, status=503)
-    degraded = [] if clients.copy.ping() else ["valkey"]
-    if not _broker_answers():
-        degraded.append("broker")
+    """Ready to serve. 503 only without a database to write to or with a migration not applied."""
+    failed = readiness.failures()
+    if failed:
+        return _plain({"ok": False, "failed": list(failed), "reasons": failed}, status=503)
+    degraded = list(readiness.degradations())
     return _plain({"ok": True, "degraded": degraded} if degraded else {"ok": True})
 
 
@@ -82,25 +73,6 @@ def prometheus(request: HttpRequest) -> HttpResponse:
     looked_up.register(InboxCollector())
     body = generate_latest(counted) + generate_latest(looked_up)
     return HttpResponse(body, content_type=CONTENT_TYPE_LATEST)
-
-
-def _is_migrated() -> bool:
-    global _migrated
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    if not _migrated:
-        executor = MigrationExecutor(connection)
-        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return _migrated
-
-
-def _broker_answers() -> bool:
-    try:
-        with celery_app.connection_for_write(connect_timeout=0.2) as broker:
-            broker.ensure_connection(max_retries=1, timeout=1)
-    except Exception:  # noqa: BLE001 - kombu raises whatever its transport does
-        return False
-    return True
 
 
 def _plain(body: dict[str, Any], status: int = 200) -> HttpResponse:

@@ -17,8 +17,9 @@ import psycopg
 from django.conf import settings
 
 from config.contract import metrics
+from config.contract.database_errors import START_AGAIN
 from config.contract.errors import ApiError, Unavailable
-from config.contract.hotpool import START_AGAIN, array_of, fetch
+from config.contract.hotpool import array_of, fetch
 from quotas import counters, snapshots
 from quotas.denial_book import book
 from quotas.denials import Numbers, rate_limit_headers

@@ -65,12 +65,16 @@ class OrgCopy:
         """Whether Valkey failed and has not answered since."""
         return time.monotonic() < self._broken_until
 
-    def ping(self) -> bool:
-        """Tell whether Valkey answers now."""
+    def trouble(self) -> str:
+        """Return what is wrong with Valkey now, as the rest of a sentence, or nothing."""
         try:
-            return bool(self._wire.ask("PING") == b"PONG")
+            # Read by nobody. A server that is full, a replica, or cannot save refuses it.
+            self._wire.ask("SET", "probe", "", "PX", 1000)
+        except redis.ResponseError:
+            return "refuses writes"
         except redis.RedisError:
-            return False
+            return "does not answer"
+        return ""
 
     def read(self, org_id: str) -> dict[str, bytes] | None:
         """Return all fields of an organisation; None when there is no copy to trust."""

@@ -7,18 +7,17 @@ its ORM's generality; one statement on the hot path needs neither.
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 from django.conf import settings
 from django.db import connection
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
+from config.contract import pools
+from config.contract.database_errors import START_AGAIN, passes
 from config.contract.errors import Unavailable
-
-#: Deadlock and serialisation failure: nothing was written, the caller starts again.
-START_AGAIN = frozenset({"40P01", "40001"})
 
 #: What the hot path asks of each connection, beside what the settings ask.
 #: A function's statements are planned once and not again for each call: with
@@ -41,21 +40,23 @@ _pool_pid: int | None = None
 def hot_connection() -> Iterator[psycopg.Connection]:
     """Lend an autocommit connection.
 
-    Raises Unavailable when none is free in time, when the database is away, and
-    when a lock or a statement took too long (START_AGAIN goes through as it is):
-    nothing was committed then. Where the connection itself was lost (ConnectionLost)
-    nobody knows; a repeat with the same request id is answered from the ledger.
+    Raises Unavailable for what passes by itself (config.contract.database_errors; but
+    START_AGAIN goes through as it is): nothing was committed then. Where the
+    connection itself was lost (ConnectionLost) nobody knows; a repeat with the same
+    request id is answered from the ledger.
     """
     lent: psycopg.Connection | None = None
     try:
         with _current_pool().connection(timeout=2) as lent:
             yield lent
-    except PoolTimeout:
-        raise Unavailable from None
-    except psycopg.OperationalError as error:
-        if error.sqlstate in START_AGAIN:
+    except psycopg.Error as error:
+        if error.sqlstate in START_AGAIN or not passes(error):
             raise
-        raise (ConnectionLost if lent is not None and lent.closed else Unavailable) from None
+        if lent is None or not lent.closed:
+            raise Unavailable from None
+        # Its idle neighbours were most likely lost with it.
+        _current_pool().drain()
+        raise ConnectionLost from None
 
 
 def fetch(statement: str, arguments: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -65,12 +66,8 @@ def fetch(statement: str, arguments: Sequence[Any] | Mapping[str, Any]) -> list[
     be lost (the server restarted, a proxy hung up), it is run once more on
     another. Raises what `hot_connection` does.
     """
-    try:
-        with hot_connection() as lent:
-            return lent.execute(statement, arguments).fetchall()
-    except ConnectionLost:
-        # Its idle neighbours were most likely lost with it.
-        _current_pool().check()
+    with suppress(ConnectionLost), hot_connection() as lent:
+        return lent.execute(statement, arguments).fetchall()
     with hot_connection() as lent:
         return lent.execute(statement, arguments).fetchall()
 
@@ -114,6 +111,7 @@ def _current_pool() -> ConnectionPool:
                 timeout=2,
                 open=True,
                 name="hot",
+                **pools.RECONNECT,
             )
             _pool_pid = os.getpid()
         return _pool

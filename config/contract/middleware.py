@@ -17,9 +17,8 @@ from config.contract.context import (
     new_context,
     told_decision,
 )
-from config.contract.errors import InternalError
 from config.contract.ids import call_ids, trace_id_of
-from config.contract.responses import error_response
+from config.contract.responses import as_api_error, error_response, log_failure
 
 logger = structlog.get_logger("metergate.request")
 
@@ -58,13 +57,14 @@ class ContextMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Turn a fault of a plain Django view under /api into the envelope."""
+        """Turn what a plain Django view under /api raises into the envelope."""
         if not request.path_info.startswith("/api/"):
             return None
         # The route and never the path: a client may have put anything there.
         route = request.resolver_match.route if request.resolver_match else "unknown"
-        logger.exception("request_failed", route=route, error=type(error).__name__)
-        return error_response(request, InternalError())
+        refusal = as_api_error(error)
+        log_failure(error, refusal, route=route)
+        return error_response(request, refusal)
 
     def _tell(self, request: HttpRequest, response: HttpResponseBase) -> None:
         route = request.resolver_match.route if request.resolver_match else "unknown"

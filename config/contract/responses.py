@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 import structlog
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.db import OperationalError
-from django.db.utils import InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions as drf
 from rest_framework.request import Request
 
+from config.contract import pools
 from config.contract.context import context_of
+from config.contract.database_errors import passes
 from config.contract.envelope import wrap_error, wrap_success
 from config.contract.errors import (
     ApiError,
@@ -67,10 +67,7 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse:
     request: Request = context["request"]
     refusal = as_api_error(error)
     if refusal.status >= 500:
-        # Expected refusals are not faults; these are. `from None` inside the
-        # gateway has already cut what must not be printed.
-        log = logger.exception if isinstance(refusal, InternalError) else logger.warning
-        log("request_failed", error=type(error).__name__, code=refusal.code)
+        log_failure(error, refusal)
     return error_response(request, refusal)
 
 
@@ -95,9 +92,17 @@ def as_api_error(error: Exception) -> ApiError:
             return Throttled(int(getattr(error, "wait", None) or 1))
         case drf.ValidationError() | drf.NotAcceptable() | SuspiciousOperation():
             return ValidationFailed({"": ["The request is not valid"]})
-        case OperationalError() | InterfaceError():
-            # Lost connection, lock or statement timeout, pool exhausted: nothing
-            # was committed, and trying again is right.
+        case _ if passes(error):
+            # Nothing was committed, and trying again is right.
             return Unavailable()
         case _:
             return InternalError()
+
+
+def log_failure(error: Exception, refusal: ApiError, **more: Any) -> None:
+    """Log what a request failed with, and suspect connections that were lost with this one."""
+    pools.renew_after(error)
+    # Expected refusals are not faults; these are. `from None` inside the
+    # gateway has already cut what must not be printed.
+    log = logger.exception if isinstance(refusal, InternalError) else logger.warning
+    log("request_failed", error=type(error).__name__, code=refusal.code, **more)

@@ -8,8 +8,9 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.contract.database_errors import START_AGAIN
 from config.contract.errors import Unavailable
-from config.contract.hotpool import START_AGAIN, array_of, close_pool, fetch, hot_connection
+from config.contract.hotpool import array_of, close_pool, fetch, hot_connection
 from tests.races.interleave import by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,7 +63,9 @@ def test_a_deadlock_goes_through_so_that_the_caller_starts_again(sqlstate: str) 
     assert error.value.sqlstate == sqlstate
 
 
-@pytest.mark.parametrize("sqlstate", ["55P03", "57014", "53300", "57P03"])
+@pytest.mark.parametrize(
+    "sqlstate", ["08006", "25006", "25P03", "53100", "53300", "55P03", "57014", "57P03", "58030"]
+)
 def test_what_passes_by_itself_is_unavailable(sqlstate: str) -> None:
     with pytest.raises(Unavailable):
         fetch(failing_with(sqlstate), ())

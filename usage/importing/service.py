@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import Error, connection
 
 from config.contract import clock
+from config.contract.database_errors import passes
 from config.contract.errors import ApiError, Unavailable
 from quotas import catalogue
 from quotas.models import Metric
@@ -34,8 +35,11 @@ BATCH = 1000
 #: Seconds before each further try when the database does not answer.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 _LOOKED_AT = 20_000
-#: What is raised while the database does not answer.
-AWAY = (Unavailable, OperationalError, InterfaceError)
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether an error says that the database does not answer, or takes nothing."""
+    return isinstance(error, Unavailable) or passes(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,8 @@ def import_log(
 
     Importing again, in part, overlapping, or after being interrupted anywhere,
     counts what was not counted yet. `on_progress` is called after every batch. Raises
-    CannotImport when it cannot start, or when the database stays away, and one of
-    AWAY when it is away at the start.
+    CannotImport when it cannot start, or when the database stays away, and what
+    `is_away` names when it is away at the start.
     """
     _refuse_unknown(order)
     source = Source(order.org_id, order.source, order.metric, str(order.units))
@@ -151,7 +155,7 @@ def _finish(summary: Summary) -> None:
             rejected=summary.rejected.total(),
             now=clock.now(),
         )
-    except (DatabaseError, InterfaceError):
+    except Error:
         connection.close()
 
 
@@ -250,8 +254,10 @@ def _record(org_id: str, events: list[NewUsageEvent]) -> list[Recorded]:
     while True:
         try:
             return ledger.record(org_id=org_id, events=events, now=clock.now())
-        except AWAY as error:
-            if not isinstance(error, Unavailable):
+        except (Unavailable, Error) as error:
+            if not is_away(error):
+                raise
+            if isinstance(error, Error):
                 connection.close()  # it was lost: a new one is made at the next use
             pause = next(pauses, None)
             if pause is None:

@@ -13,7 +13,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core import signing
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError
+from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -26,6 +26,7 @@ from config.backoffice.acts.forms import ActForm
 from config.backoffice.acts.registry import ACTS, acts_open_to
 from config.backoffice.models import StaffAct
 from config.contract import clock, history
+from config.contract.database_errors import passes
 from config.contract.errors import ApiError, Unavailable
 from config.contract.ids import is_well_formed
 
@@ -139,7 +140,9 @@ def _confirmed(request: HttpRequest, act: Act) -> HttpResponse:
 def _effect(act: Act, form: ActForm) -> Effect:
     try:
         return act.effect(form.cleaned_data)
-    except OperationalError:
+    except Error as error:
+        if not passes(error):
+            raise
         raise Unavailable("The database did not answer in time. Try again.") from None
 
 
@@ -159,13 +162,12 @@ def _do(
         if error.code in _STALE:
             return _show(request, act, form, why_again=_MOVED_ON, status=409)
         return _refused(request, act, form, error)
-    except OperationalError as error:
-        record.end(row, said=type(error).__name__, failed=True)
-        busy = Unavailable("The database did not answer in time. See whether it took effect.")
-        return _refused(request, act, form, busy)
     except Exception as error:
         record.end(row, said=type(error).__name__, failed=True)
-        raise
+        if not passes(error):
+            raise
+        busy = Unavailable("The database did not answer in time. See whether it took effect.")
+        return _refused(request, act, form, busy)
     record.end(row, said=done.said)
     return _done(request, act, row, done)
 

@@ -224,9 +224,10 @@ def _number(count: int, noun: str) -> str:
 
 
 def _copy(now: datetime) -> Light:
-    if clients.copy.ping():
+    trouble = clients.copy.trouble()
+    if not trouble:
         return Light("Valkey", State.GOOD, "Answers: checks are decided from the copy.")
-    return Light("Valkey", State.BAD, "Does not answer: PostgreSQL decides every check.")
+    return Light("Valkey", State.BAD, f"{trouble.capitalize()}: PostgreSQL decides every check.")
 
 
 def clock_note() -> str:

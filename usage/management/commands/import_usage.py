@@ -7,13 +7,15 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
+from config.contract.errors import Unavailable
 from usage.importing.errors import CannotImport
 from usage.importing.filters import line_filter
 from usage.importing.ids import checked, source_of
 from usage.importing.logfile import STDIN, open_log
 from usage.importing.rejects import RejectsFile, default_path
-from usage.importing.service import AWAY, ImportOrder, Summary, import_log
+from usage.importing.service import ImportOrder, Summary, import_log, is_away
 from usage.importing.units import UnitsRule
 from usage.management.commands._progress import progress
 
@@ -68,7 +70,9 @@ class Command(BaseCommand):
                 progress(self.stdout, log.name, summary, options["verbosity"]) as on_progress,
             ):
                 import_log(order, log, rejects=rejects, summary=summary, on_progress=on_progress)
-        except AWAY as error:
+        except (Unavailable, Error) as error:
+            if not is_away(error):
+                raise
             raise CommandError("The database does not answer", returncode=2) from error
         except CannotImport as error:
             if summary.run is None:
