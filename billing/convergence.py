@@ -226,7 +226,7 @@ def sold_item(subscription: Json) -> PlanItem | None:
 
     Add-ons stand beside it, in any order. Of two that sell plans it is the dearer.
     """
-    return _plan_item(subscription["items"]["data"])
+    return item_that_sells(subscription["items"]["data"])
 
 
 def plan_item(subscription: Json) -> Json:
@@ -246,8 +246,8 @@ def main_item(subscription: Json) -> Json:
     return next((item for item in items if not is_metered(item)), items[0])
 
 
-def _plan_item(items: list[Json]) -> PlanItem | None:
-    """Return the plan's item among these, whose prices are whole or (in a phase) ids."""
+def item_that_sells(items: list[Json]) -> PlanItem | None:
+    """Return the item that sells a plan; prices are whole or (in a schedule's phase) ids."""
     whole = [item["price"] for item in items if isinstance(item["price"], dict)]
     known = known_prices.identified(whole)
     known |= known_prices.by_id(_id(item["price"]) for item in items if item["price"] not in whole)
@@ -331,7 +331,7 @@ def _next_plan(fetched: Fetched, mirror: Subscription) -> tuple[str, int, dateti
     schedule = fetched.schedule
     if schedule is not None and schedule["status"] in ("active", "not_started"):
         for phase in _later_phases(schedule):
-            sold = _plan_item(phase["items"])
+            sold = item_that_sells(phase["items"])
             if sold is not None and sold.price.plan_code != mirror.plan_code:
                 return sold.price.plan_code, sold.quantity, instant(phase["start_date"])
     return "", 1, None
@@ -342,7 +342,7 @@ def unknown_phases(fetched: Fetched) -> list[Json]:
     schedule = fetched.schedule
     if schedule is None or schedule["status"] not in ("active", "not_started"):
         return []
-    return [phase for phase in _later_phases(schedule) if _plan_item(phase["items"]) is None]
+    return [phase for phase in _later_phases(schedule) if item_that_sells(phase["items"]) is None]
 
 
 def _later_phases(schedule: Json) -> list[Json]:
@@ -371,7 +371,7 @@ def _schedule_of(gateway: Gateway, subscription: Json) -> Json | None:
         return None
     schedule = gateway.retrieve_schedule(schedule_id=schedule_id)
     for phase in _later_phases(schedule):
-        if _plan_item(phase["items"]) is None:
+        if item_that_sells(phase["items"]) is None:
             # Phases name prices by id; what one sells may have to be asked for.
             for item in phase["items"]:
                 with suppress(StripeNotFound):

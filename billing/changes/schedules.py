@@ -1,5 +1,6 @@
 """The schedule that carries a downgrade: made, released, and put back after a refusal."""
 
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -11,7 +12,7 @@ from billing.changes.errors import PlanChangeConflict
 from billing.changes.payment import selling
 from billing.convergence import UnknownPrice
 from billing.models import Operation, Plan
-from billing.stripe_gateway import Gateway, Json, StripeRefused
+from billing.stripe_gateway import Gateway, Json, StripeNotFound, StripeRefused
 from config.contract.bodies import rfc3339
 from config.contract.clients import clients
 
@@ -62,15 +63,16 @@ def keep_plan(operation: Operation) -> Work:
     return Work(after, lambda: {"cancelled": "released" in operation.request})
 
 
-def refuse_agreed(gateway: Gateway, subscription: Json) -> None:
-    """Raise PlanChangeConflict where a schedule plans more than one change to come.
+def refuse_agreed(gateway: Gateway, subscription: Json) -> Json | None:
+    """Return the phase to come of its schedule, where it has one.
 
-    Ours never do: it was made at Stripe, for what staff agreed with the customer, and
-    neither a rewrite nor a release could bring the rest of it back.
+    Raises PlanChangeConflict where the schedule plans more than that. Ours never do:
+    it was made at Stripe, for what staff agreed with the customer, and neither a
+    rewrite nor a release could bring the rest of it back.
     """
     schedule_id = subscription.get("schedule")
     if not schedule_id:
-        return
+        return None
     schedule = gateway.retrieve_schedule(schedule_id=schedule_id)
     running = (schedule.get("current_phase") or {}).get("start_date", 0)
     later = [phase for phase in schedule["phases"] if phase["start_date"] > running]
@@ -79,20 +81,27 @@ def refuse_agreed(gateway: Gateway, subscription: Json) -> None:
         raise PlanChangeConflict(
             "The subscription follows a schedule that was agreed on; please ask us to change it"
         )
+    return later[0] if later else None
 
 
-def release(gateway: Gateway, operation: Operation, subscription: Json) -> None:
+def release(
+    gateway: Gateway, operation: Operation, subscription: Json, *, pending: Json | None = None
+) -> None:
     """Release the schedule that manages a subscription, if one does.
 
-    What it was going to change to is noted first: after a crash nothing else
-    would tell that there was a downgrade to put back.
+    What it was going to change to is noted first, with price and quantity out of the
+    `pending` phase: after a crash nothing else would tell that there was a downgrade
+    to put back, and after a change of the catalogue not what it was to cost.
     """
     schedule = subscription.get("schedule")
     if not schedule:
         return
     code = sight.mirror_of(subscription["id"]).scheduled_plan_code
     if code:
-        operations.note(operation, released=code)
+        sold = convergence.item_that_sells(pending["items"]) if pending else None
+        price_id = sold.price.stripe_price_id if sold else None
+        quantity = sold.quantity if sold else None
+        operations.note(operation, released=code, releasedPrice=price_id, releasedQuantity=quantity)
     gateway.release_schedule(
         schedule_id=schedule,
         idempotency_key=operations.stripe_key(operation, f"release:{schedule}"),
@@ -100,7 +109,7 @@ def release(gateway: Gateway, operation: Operation, subscription: Json) -> None:
 
 
 def put_back(operation: Operation) -> None:
-    """Schedule again what was released for a change that was then refused.
+    """Schedule again what was released for a change that was then refused, at the same price.
 
     Raises the gateway's errors where trying again may help.
     """
@@ -114,20 +123,46 @@ def put_back(operation: Operation) -> None:
             return
         plan = Plan.objects.get(code=code)
         try:
-            _schedule(gateway, operation, subscription, plan, step="put_back")
+            _schedule(
+                gateway,
+                operation,
+                subscription,
+                plan,
+                step="put_back",
+                price_id=_price_still_sold(gateway, operation.request.get("releasedPrice")),
+                quantity=operation.request.get("releasedQuantity"),
+            )
         except (StripeRefused, UnknownPrice):
             logger.error("downgrade_lost", operation=str(operation.uuid), plan_code=code)
         sight.look(operation)
 
 
+def _price_still_sold(gateway: Gateway, price_id: str | None) -> str | None:
+    """Return a price, unless it is archived or gone: Stripe schedules nothing at such a one."""
+    if price_id is not None:
+        with suppress(StripeNotFound):
+            if gateway.retrieve_price(price_id=price_id)["active"]:
+                return price_id
+    return None
+
+
 def _schedule(
-    gateway: Gateway, operation: Operation, subscription: Json, plan: Plan, *, step: str
+    gateway: Gateway,
+    operation: Operation,
+    subscription: Json,
+    plan: Plan,
+    *,
+    step: str,
+    price_id: str | None = None,
+    quantity: int | None = None,
 ) -> None:
+    """Schedule a plan, at today's price and as many as now unless it is said otherwise."""
     with selling(plan) as sold:
         gateway.schedule_change(
             subscription=subscription,
             item_id=convergence.plan_item(subscription)["id"],
-            price_id=sold.price_id,
+            price_id=price_id or sold.price_id,
+            quantity=quantity,
             further_items=sold.further_items(subscription),
             idempotency_key=operations.stripe_key(operation, step),
             interval="year" if plan.interval == "year" else "month",

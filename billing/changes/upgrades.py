@@ -74,14 +74,14 @@ def _move(operation: Operation) -> str:
     if not wanted.is_dearer_than(current):
         raise PlanChangeConflict("The plan is not dearer than the current one")
     sight.refuse_uncollected(subscription)
-    schedules.refuse_agreed(gateway, subscription)
+    pending = schedules.refuse_agreed(gateway, subscription)
     with selling(wanted) as sold:
         change = _change(subscription, sold, asked)
         if asked["expectedAmount"] is not None:
             due = gateway.preview_change(**change)["amount_due"]
             if due != asked["expectedAmount"]:
                 raise PreviewStale
-        schedules.release(gateway, operation, subscription)
+        schedules.release(gateway, operation, subscription, pending=pending)
         with charging(org_id):
             gateway.change_subscription(
                 **change, idempotency_key=operations.stripe_key(operation, "change")

@@ -34,11 +34,13 @@ def two_phases(
     price_id: str,
     interval: str,
     item_id: str | None,
+    quantity: int | None,
     further_items: Sequence[ItemChange],
 ) -> Json:
     """Return the update by which `item_id` moves to `price_id` when its period ends.
 
-    The first item that is not metered moves where `item_id` is None.
+    The first item that is not metered moves where `item_id` is None. There are as many
+    of it as before where `quantity` is None.
     """
     items = subscription["items"]["data"]
     if item_id is None:
@@ -46,12 +48,13 @@ def two_phases(
     current = next(item for item in items if item["id"] == item_id)
     running = _running_phase(schedule, subscription)
     running["end_date"] = current["current_period_end"]
+    moved: Json = {"price": price_id} | ({} if quantity is None else {"quantity": quantity})
     gone = {change["id"] for change in further_items if change.get("deleted")}
     later = {
         **_terms(subscription),
         "items": [
             *(
-                _phase_item(item) | ({"price": price_id} if item["id"] == item_id else {})
+                _phase_item(item) | (moved if item["id"] == item_id else {})
                 for item in items
                 if item["id"] not in gone
             ),

@@ -139,6 +139,7 @@ class Gateway(Protocol):
         idempotency_key: str,
         interval: Literal["day", "week", "month", "year"] = "month",
         item_id: str | None = None,
+        quantity: int | None = None,
         further_items: Sequence[ItemChange] = (),
     ) -> Json: ...
 

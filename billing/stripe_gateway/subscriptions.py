@@ -203,13 +203,15 @@ class Subscriptions:
         idempotency_key: str,
         interval: Literal["day", "week", "month", "year"] = "month",
         item_id: str | None = None,
+        quantity: int | None = None,
         further_items: Sequence[ItemChange] = (),
     ) -> Json:
         """Change to `price_id` when the current period of this (fetched) subscription ends.
 
         It is the price of `item_id` (of the first that is not metered, where that is
-        left out) that changes, and `further_items` that come or go with it, as in
-        `change_subscription`; all else goes on as it is (`phases`). Resumable: a
+        left out) that changes, and with `quantity` how many of it; `further_items` come
+        or go with it, as in `change_subscription`; all else goes on as it is (`phases`).
+        Resumable: a
         schedule that is already there is rewritten. Returns the schedule.
         """
         with self._transport.session():
@@ -226,6 +228,7 @@ class Subscriptions:
                 price_id=price_id,
                 interval=interval,
                 item_id=item_id,
+                quantity=quantity,
                 further_items=further_items,
             )
             # Writing phases twice is writing them once. What they repeat may have changed

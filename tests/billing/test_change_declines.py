@@ -1,11 +1,15 @@
 """No card, a card that refuses, a card that wants its owner: 402, and the old plan stays."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from billing.models import Operation
+from config.contract.clients import clients
+from config.contract.ids import new_id
+from tests.billing.deals import kept_catalogue, reprice
 from tests.billing.kinds import assert_agrees
 from tests.billing.owners import (
     Owner,
@@ -16,6 +20,7 @@ from tests.billing.owners import (
     unfinished,
     use_card,
 )
+from tests.sandbox.dashboard import Dashboard
 from tests.sandbox.server import Control
 from tests.support.cast import data, error
 
@@ -239,3 +244,50 @@ def test_a_paused_subscription_cannot_change_its_plan(cardless: Owner, sandbox: 
 
     assert {error(one)["code"] for one in answers} == {"PLAN_CHANGE_CONFLICT"}
     assert cardless.use().status_code == 402
+
+
+def test_a_declined_upgrade_leaves_the_downgrade_as_it_was_agreed(
+    owner: Owner, sandbox: Control, tmp_path: Path
+) -> None:
+    """At the price of the day on which it was scheduled, and so many of it."""
+    data(owner.upgrade("pro"))
+    staff = Dashboard(clients.stripe)
+    starter = clients.stripe.find_price(lookup_key="starter")["id"]
+    two = {"price": starter, "quantity": 2}
+    later = {"items": [two], "duration": {"interval": "month", "interval_count": 1}}
+    staff.schedule(owner.mirror.stripe_subscription_id, later)
+    owner.converge()
+    use_card(owner, "pm_card_chargeCustomerFail")
+
+    with kept_catalogue():
+        reprice(tmp_path, {"starter": 2_900})
+        declined = refusal(owner.upgrade("business"))["reason"]
+
+    [schedule] = schedules(sandbox)
+    [_, following] = schedule["phases"]
+    assert declined == "card_declined"
+    assert [(one["price"], one["quantity"]) for one in following["items"]] == [(starter, 2)]
+    assert owner.mirror.scheduled_plan_code == "starter"
+    assert owner.mirror.scheduled_quantity == 2
+
+
+def test_a_downgrade_whose_price_was_archived_meanwhile_is_put_back_at_todays(
+    owner: Owner, sandbox: Control, tmp_path: Path
+) -> None:
+    data(owner.upgrade("pro"))
+    data(owner.downgrade("starter"))
+    starter = clients.stripe.find_price(lookup_key="starter")["id"]
+    use_card(owner, "pm_card_chargeCustomerFail")
+
+    with kept_catalogue():
+        reprice(tmp_path, {"starter": 2_900})
+        clients.stripe.update_price(
+            price_id=starter, active=False, idempotency_key=new_id("archive")
+        )
+        declined = refusal(owner.upgrade("business"))["reason"]
+        today = clients.stripe.find_price(lookup_key="starter")["id"]
+
+    [schedule] = schedules(sandbox)
+    [_, following] = schedule["phases"]
+    assert declined == "card_declined"
+    assert [one["price"] for one in following["items"]] == [today]

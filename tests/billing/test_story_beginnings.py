@@ -204,3 +204,36 @@ def test_checkout_that_nobody_completes_ends_with_the_trial(
         assert begun is not None
         acme.agrees(plan="pro", status="active", price=9_900, until=begun.replace(month=5), used=0)
         assert len(live_subscriptions(sandbox)) == 1
+
+
+def test_checkout_left_for_a_subscription_keeps_the_trial_it_promised(
+    live_server: LiveServer, sandbox: Control
+) -> None:
+    sandbox.settings(auto_card=False)
+    with opening(live_server, sandbox, march(), checkout=True) as acme:
+        ends = acme.on(3, 31)
+        acme.reach(acme.on(3, 24))
+        use_card(acme.owner, "pm_card_visa")
+        assert data(acme.owner.subscribe("starter"))["status"] == "trialing"
+        acme.is_billed(0)
+        trial: Terms = {**STARTER, "until": ends, "trial_ends_at": ends, "used": 0}
+        acme.agrees(**trial, status="trialing")
+        acme.reach(ends, hours=2)
+        acme.is_billed(1_900)
+        acme.agrees(**{**trial, "until": acme.on(4, 30)}, status="active", by_event=True)
+        assert len(live_subscriptions(sandbox)) == 1
+
+
+def test_checkout_left_for_a_dearer_plan_is_paid_at_once(
+    live_server: LiveServer, sandbox: Control
+) -> None:
+    sandbox.settings(auto_card=False)
+    with opening(live_server, sandbox, march(), checkout=True) as acme:
+        acme.reach(acme.on(3, 24))
+        use_card(acme.owner, "pm_card_visa")
+        assert data(acme.owner.subscribe("pro"))["status"] == "active"
+        acme.is_billed(9_900)
+        begun = acme.mirror.billing_cycle_anchor
+        assert begun is not None
+        acme.agrees(plan="pro", status="active", price=9_900, until=begun.replace(month=4), used=0)
+        assert len(live_subscriptions(sandbox)) == 1

@@ -209,6 +209,11 @@ def a_second_trial(acme: Account, staff: Dashboard) -> None:
     }
     acme.agrees(**trial, status="trialing", until=ends, by_event=True)
     assert error(acme.owner.upgrade("pro"))["code"] == "PLAN_CHANGE_CONFLICT"
+    # A downgrade waits for its end, and taking it back takes no day of it.
+    assert data(acme.owner.downgrade("pro"))["newPlanCode"] == "pro"
+    acme.agrees(**trial, status="trialing", until=ends, scheduled=("pro", ends))
+    assert data(acme.owner.keep_plan()) == {"cancelled": True}
+    acme.agrees(**trial, status="trialing", until=ends)
     acme.reach(ends, hours=2)
     acme.is_billed(24_950)
     acme.agrees(**{**trial, "used": 0}, status="active", until=acme.on(9, 1), by_event=True)

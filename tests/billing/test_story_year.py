@@ -53,6 +53,12 @@ def a_trial_that_is_paid_when_it_ends(acme: Account) -> None:
     assert data(acme.owner.use(4_000))["remaining"] == 6_000
     acme.agrees(**trial, status="trialing", used=4_000)
 
+    # Cancelled and taken back: no day of the trial is lost.
+    assert data(acme.owner.cancel("period_end"))["status"] == "trialing"
+    acme.agrees(**trial, status="trialing", used=4_000, ends_at=trial_ends)
+    assert data(acme.owner.resume()) == {"status": "trialing", "endsAt": None}
+    acme.agrees(**trial, status="trialing", used=4_000)
+
     # Stripe has an hour before it charges; until its word comes the trial holds on.
     acme.reach(trial_ends, minutes=5)
     acme.answers("starter", "trialing", included=10_000, used=4_000)
@@ -75,13 +81,22 @@ def two_upgrades_and_a_change_of_mind(acme: Account) -> None:
     # Half of 28 days are left: 19.00 / 2 is given back, 99.00 / 2 charged.
     half = acme.on(2, 14)
     acme.reach(half)
+    on_starter: Terms = {"plan": "starter", "status": "active", "price": 1_900}
+    on_starter |= {"until": february, "trial_ends_at": trial_ends, "used": 9_000}
+    data(acme.owner.cancel("period_end"))
+    acme.agrees(**on_starter, ends_at=february)
     preview = data(acme.owner.preview("pro"))
-    assert preview["amount"] in (-950 + 4_950, -950 + 4_949)  # some seconds later
+    assert datetime.fromisoformat(preview["endsAt"]) == february
+    assert 3_990 <= preview["amount"] <= 4_000  # some seconds later
     assert preview["quota"] == {"includedUnits": 100_000, "used": 9_000, "remaining": 91_000}
     answer = acme.owner.upgrade("pro", prorationDate=unix(half), expectedAmount=-950 + 4_950)
     assert data(answer) == {"planCode": "pro", **preview["quota"]}
     acme.is_billed(4_000)
     since: Terms = {"until": february, "trial_ends_at": trial_ends, "status": "active"}
+    acme.agrees(**since, plan="pro", price=9_900, used=9_000, ends_at=february)
+
+    # That cancellation outlived the upgrade; it is taken back.
+    assert data(acme.owner.resume()) == {"status": "active", "endsAt": None}
     acme.agrees(**since, plan="pro", price=9_900, used=9_000)
 
     # A quarter is left. What is given back is half of the 49.50 paid a week ago.
@@ -265,6 +280,12 @@ def a_cheaper_plan_from_a_second_catalogue(acme: Account, tmp_path: Path) -> Non
     acme.agrees(**on_pro, until=july, used=500)
     scheduled = data(acme.owner.downgrade("starter"))
     assert datetime.fromisoformat(scheduled["effectiveAt"]) == july
+    acme.agrees(**on_pro, until=july, used=500, scheduled=("starter", july))
+
+    # A declined upgrade leaves it as it was agreed, although starter costs more by then.
+    reprice(tmp_path, {"pro": 10_900, "starter": 3_900})
+    acme.sandbox.fault("card_declined")
+    assert acme.owner.upgrade("business").status_code == 402
     acme.agrees(**on_pro, until=july, used=500, scheduled=("starter", july))
 
     # It begins at the price of the day on which it was scheduled. July keeps its units.
