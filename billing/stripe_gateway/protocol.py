@@ -119,6 +119,10 @@ class Gateway(Protocol):
         self, *, subscription_id: str, cancel: bool, idempotency_key: str
     ) -> Json: ...
 
+    def set_subscription_card(
+        self, *, subscription_id: str, payment_method_id: str, idempotency_key: str
+    ) -> Json: ...
+
     def end_trial(self, *, subscription_id: str, idempotency_key: str) -> Json: ...
 
     def cancel_subscription(

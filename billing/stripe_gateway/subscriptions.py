@@ -149,6 +149,13 @@ class Subscriptions:
         params = {"cancel_at_period_end": cancel}
         return self._update("subscriptions.update", subscription_id, params, idempotency_key)
 
+    def set_subscription_card(
+        self, *, subscription_id: str, payment_method_id: str, idempotency_key: str
+    ) -> Json:
+        """Charge this card of the customer for the subscription; Stripe takes none away again."""
+        params = {"default_payment_method": payment_method_id}
+        return self._update("subscriptions.update", subscription_id, params, idempotency_key)
+
     def end_trial(self, *, subscription_id: str, idempotency_key: str) -> Json:
         """End the trial now; the first period is billed at once."""
         params = {

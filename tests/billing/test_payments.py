@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings as live_settings
 from pytest_django import Settings
 
-from billing import cards
+from billing import cards, convergence
 from billing.models import InvoiceRef
 from config.contract.clients import clients
 from tests.billing.owners import Owner, new_owner, paid
@@ -183,6 +183,95 @@ def test_a_card_set_up_becomes_the_one_that_is_charged(
     assert data(owner.upgrade("pro"))["planCode"] == "pro"
     assert paid(sandbox) == [9900]
     assert cards.collected_by(intent["id"]) is None
+
+
+def set_up(owner: Owner, sandbox: Control, card: str) -> str:
+    """Set a card up as a browser does; returns the SetupIntent."""
+    data(owner.post("/api/payments/setup", {"orgId": owner.id}))
+    [*_, intent] = sandbox.objects("setup_intent")
+    clients.stripe.confirm_setup_intent(
+        setup_intent_id=intent["id"],
+        payment_method_id=card,
+        return_url="https://app.example/",
+        idempotency_key=intent["id"],
+    )
+    return str(intent["id"])
+
+
+def come_by_checkout(sandbox: Control, card: str) -> Owner:
+    """Sign up over Stripe's page, which gives the subscription a card of its own."""
+    sandbox.settings(auto_card=False)
+    try:
+        owner = new_owner(checkout=True)
+    finally:
+        sandbox.settings(auto_card=True)
+    [session] = sandbox.objects("checkout.session")
+    assert sandbox.page(session["url"], action="pay", card=card)[0] == 302
+    [subscription] = sandbox.objects("subscription")
+    convergence.converge(subscription["id"], because="test")
+    return owner
+
+
+def test_a_card_set_up_is_charged_also_where_the_subscription_has_one_of_its_own(
+    transactional_db: None, sandbox: Control
+) -> None:
+    """Stripe charges the subscription's own card first: Checkout's, or that of a paid invoice."""
+    owner = come_by_checkout(sandbox, "pm_card_chargeCustomerFail")
+    refused = owner.upgrade("pro")
+
+    intent = set_up(owner, sandbox, "pm_card_visa")
+    card = cards.collected_by(intent)
+    assert card is not None
+    cards.use(card)
+
+    assert error(refused)["details"]["reason"] == "card_declined"
+    assert data(owner.upgrade("pro"))["planCode"] == "pro"
+    assert paid(sandbox) == [9900]
+    assert cards.collected_by(intent) is None
+
+
+def test_what_a_crash_left_of_a_new_card_is_done_by_the_repeat(
+    transactional_db: None, sandbox: Control
+) -> None:
+    owner = come_by_checkout(sandbox, "pm_card_chargeCustomerFail")
+    intent = set_up(owner, sandbox, "pm_card_visa")
+    card = cards.collected_by(intent)
+    assert card is not None
+    clients.stripe.set_default_payment_method(
+        customer_id=card.customer_id,
+        payment_method_id=card.payment_method_id,
+        idempotency_key="before the crash",
+    )
+
+    again = cards.collected_by(intent)
+    assert again is not None
+    cards.use(again)
+
+    assert data(owner.upgrade("pro"))["planCode"] == "pro"
+
+
+def test_a_late_word_of_a_card_leaves_a_newer_one_of_the_subscription(
+    transactional_db: None, sandbox: Control
+) -> None:
+    owner = come_by_checkout(sandbox, "pm_card_chargeCustomerFail")
+    intent = set_up(owner, sandbox, "pm_card_visa")
+    sandbox.advance(seconds=60)
+    newer = clients.stripe.attach_payment_method(
+        customer_id=owner.customer_id,
+        payment_method_id="pm_card_mastercard",
+        idempotency_key="newer",
+    )
+    subscription = owner.mirror.stripe_subscription_id
+    clients.stripe._call(
+        "subscriptions.update",
+        lambda c: c.v1.subscriptions.update(subscription, {"default_payment_method": newer["id"]}),
+    )
+
+    card = cards.collected_by(intent)
+    assert card is not None
+    cards.use(card)
+
+    assert sandbox.show(subscription)["default_payment_method"] == newer["id"]
 
 
 def test_the_portal_is_made_with_one_configuration_that_changes_no_plan(

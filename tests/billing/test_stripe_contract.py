@@ -134,6 +134,10 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("preview_renewal", {"subscription_id": "sub_1"}),
     ("change_subscription", {**_CHANGE, "metadata": {"plan_code": "pro"}, **_KEY}),
     ("set_cancel_at_period_end", {"subscription_id": "sub_1", "cancel": True, **_KEY}),
+    (
+        "set_subscription_card",
+        {"subscription_id": "sub_1", "payment_method_id": "pm_1", **_KEY},
+    ),
     ("end_trial", {"subscription_id": "sub_1", **_KEY}),
     ("cancel_subscription", {"subscription_id": "sub_1", "invoice_now": True, "prorate": True}),
     ("resume_subscription", {"subscription_id": "sub_1", **_KEY}),
