@@ -2,12 +2,13 @@
 
 from django.contrib import admin
 
-from config.contract.admin import OrgAdmin, ReadOnlyAdmin, units
+from config.contract.admin import OrgAdmin, ReadOnlyAdmin, ReadOnlyInline, units
 from quotas.admin import MetricFilter
 from usage.models import (
     CounterCheck,
     DailyTotal,
     DailyUsage,
+    ImportedLog,
     ImportRun,
     UsageEvent,
     UsageVoid,
@@ -55,9 +56,18 @@ class UsageVoidAdmin(LedgerAdmin):
     )
 
 
+class ImportedLogInline(ReadOnlyInline):
+    """The logs of a source, known by their first lines."""
+
+    model = ImportedLog
+    fields = ("part", "lines", "is_whole")
+
+
 @admin.register(ImportRun)
 class ImportRunAdmin(OrgAdmin):
     """Access logs that were imported."""
+
+    inlines = (ImportedLogInline,)
 
     list_display = (
         "source",

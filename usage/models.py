@@ -139,6 +139,35 @@ class ImportRun(models.Model):
         return max(logged + timedelta(seconds=self.shift_seconds), self.floor_at)
 
 
+class ImportedLog(models.Model):
+    """The beginning of a log that was imported: by it the log is known under any name.
+
+    `part` tells events of logs of one source apart that are not the same log; the first
+    of a source has none. A source imported before logs were known by their content has
+    no row here, and all its lines are of the part without a name.
+    """
+
+    run = models.ForeignKey(ImportRun, on_delete=models.CASCADE, related_name="logs")
+    part = models.CharField(max_length=33, blank=True, default="")
+    head = models.TextField(help_text="Digests of the first lines, 16 hex digits each.")
+    lines = models.PositiveBigIntegerField(help_text="How many lines of it were seen.")
+    tails = models.TextField(
+        blank=True, default="", help_text="Digests of the lines that files of it ended with."
+    )
+    is_named = models.BooleanField(
+        default=False, help_text="The operator named its source: it is known under that name only."
+    )
+    filters = models.CharField(
+        max_length=32, blank=True, default="", help_text="Which filters chose among its lines."
+    )
+    is_whole = models.BooleanField(
+        default=False, help_text="Every line that its filters let pass was counted."
+    )
+
+    def __str__(self) -> str:
+        return f"{self.lines} lines of {self.run_id}"
+
+
 class DailyUsage(models.Model):
     """What an organisation used of one metric on one day (UTC), voided events left out.
 

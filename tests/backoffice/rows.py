@@ -61,8 +61,8 @@ SECRET = "hidden-canary"
 #: Stands in the payloads of webhook events, which staff may read.
 PAYLOAD = "payload-canary"
 
-#: Shown on the page of the plan that they belong to.
-ON_ANOTHER_PAGE = {"billing.PlanAllowance", "backoffice.StaffActEnd"}
+#: Shown on the page of the plan, the act or the import that they belong to.
+ON_ANOTHER_PAGE = {"billing.PlanAllowance", "backoffice.StaffActEnd", "usage.ImportedLog"}
 
 
 def our_models() -> list[type[Model]]:

@@ -14,14 +14,15 @@ MOST_CHARACTERS = 100
 _DAY = r"(?:19|20)\d\d-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])"
 #: What rotation adds: `.gz`, `.1`, and a date with or without a time, also before `.log`.
 _ROTATION = (
-    re.compile(r"\.gz$"),
+    re.compile(r"\.(?:gz|bz2|xz|zst)$"),
     re.compile(r"\.\d+$"),
     re.compile(rf"[-._]{_DAY}(?:[-_T]?\d{{2,10}})?(?=(?:\.[A-Za-z]\w*)?$)"),
 )
 
 
 def source_of(path: str) -> str:
-    """Return the source label of a file: its name without what rotation added to it.
+    """Return the source label of a file that is not known yet: its name without what
+    rotation usually adds. Which lines were counted does not hang on it (`identity`).
 
     Raises CannotImport for standard input and pipes, which have no name of their own.
     """
@@ -55,10 +56,12 @@ def prefix_of(source: str) -> str:
     return f"log_{hashlib.sha256(source.encode()).hexdigest()[:16]}_"
 
 
-def event_id(source: str, raw: bytes, ordinal: int) -> str:
+def event_id(source: str, raw: bytes, ordinal: int, part: str = "") -> str:
     """Return the request id of the `ordinal`-th of the lines `raw` of a source.
 
-    `raw` is without line end; ordinals count identical lines from 1. 85 characters.
+    `raw` is without line end; ordinals count identical lines from 1. `part` tells logs
+    of one source apart; the first of a source has none. 85 characters.
     """
-    digest = hashlib.sha256(b"%s\0%d\0%s" % (source.encode(), ordinal, raw))
+    log = f"{source}\0{part}" if part else source
+    digest = hashlib.sha256(b"%s\0%d\0%s" % (log.encode(), ordinal, raw))
     return prefix_of(source) + digest.hexdigest()

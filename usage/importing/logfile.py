@@ -1,6 +1,8 @@
 """A log as lines of bytes, read twice: once to look, once to count."""
 
+import bz2
 import gzip
+import lzma
 import os
 import shutil
 import sys
@@ -9,14 +11,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from usage.importing.errors import CannotImport
 
-#: Longest line that is read; a file without line ends must not fill the memory.
-MAX_LINE = 64 * 1024
+#: Longest line that is read; a file without line ends must not fill the memory. Far
+#: beyond what a server takes as headers, so that no client can make its line too long.
+MAX_LINE = 16 * 1024 * 1024
 STDIN = "-"
-_GZIP = b"\x1f\x8b"
+_GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+_DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 class Line(NamedTuple):
@@ -30,18 +34,39 @@ class Line(NamedTuple):
 
 
 class LogFile:
-    """A log that can be read from its start as often as needed."""
+    """A log that can be read from its start as often as needed.
+
+    Raises CannotImport for a kind of compression that Python does not know.
+    """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self.name = name
         self._stream = stream
-        self._is_gzip = stream.read(2) == _GZIP
+        self._magic = stream.read(6)
         self.size = os.fstat(stream.fileno()).st_size
+        if self._magic.startswith(_ZSTD):
+            raise CannotImport(
+                f"{name} is compressed with zstd: zstdcat it into `import_usage - --source …`"
+            )
 
     @property
     def likely_lines(self) -> int:
         """Roughly how many lines to expect; only memory is planned by it."""
-        return self.size * (10 if self._is_gzip else 1) // 100
+        return self.size * (10 if self._is_compressed else 1) // 100
+
+    @property
+    def _is_compressed(self) -> bool:
+        return self._magic.startswith((_GZIP, _BZIP2, _XZ))
+
+    def _open(self) -> BinaryIO:
+        self._stream.seek(0)
+        if self._magic.startswith(_GZIP):
+            return cast(BinaryIO, gzip.GzipFile(fileobj=self._stream))
+        if self._magic.startswith(_BZIP2):
+            return cast(BinaryIO, bz2.BZ2File(self._stream))
+        if self._magic.startswith(_XZ):
+            return cast(BinaryIO, lzma.LZMAFile(self._stream))
+        return self._stream
 
     def lines(self, *, until: int | None = None) -> Iterator[Line]:
         """Yield the lines, blank ones left out; `until` stops after that many bytes.
@@ -49,12 +74,17 @@ class LogFile:
         A log may grow while it is read: the second reading stops where the first
         one did. Raises CannotImport for a log that is damaged or became shorter.
         """
-        self._stream.seek(0)
-        stream = gzip.GzipFile(fileobj=self._stream) if self._is_gzip else self._stream
+        stream = self._open()
         number = end = 0
         while chunk := self._readline(stream, until, end):
             number += 1
             end += len(chunk)
+            # A hole in the file (its writer went on after others had truncated it).
+            while not chunk.endswith(b"\n") and not chunk.strip(b"\0"):
+                chunk = self._readline(stream, until, end)
+                end += len(chunk)
+                if not chunk:
+                    break
             raw = chunk.rstrip(b"\r\n")
             fits = len(raw) <= MAX_LINE
             while not chunk.endswith(b"\n") and (more := self._readline(stream, until, end)):
@@ -65,17 +95,17 @@ class LogFile:
         if until is not None and end < until:
             raise CannotImport(f"{self.name} became shorter while it was read; run it again")
 
-    def _readline(self, stream: BinaryIO | gzip.GzipFile, until: int | None, end: int) -> bytes:
+    def _readline(self, stream: BinaryIO, until: int | None, end: int) -> bytes:
         limit = MAX_LINE + 1 if until is None else min(MAX_LINE + 1, until - end)
         try:
             return stream.readline(limit)
-        except (OSError, EOFError, zlib.error) as error:
+        except _DAMAGED as error:
             raise CannotImport(f"{self.name} cannot be read to its end: {error}") from error
 
 
 @contextmanager
 def open_log(path: str) -> Iterator[LogFile]:
-    """Open a file, or standard input for `-`, plain or gzip.
+    """Open a file, or standard input for `-`, plain or compressed (gzip, bzip2, xz).
 
     What can be read only once is kept in an unnamed temporary file. Raises
     CannotImport when it cannot be opened.

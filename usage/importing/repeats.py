@@ -26,25 +26,33 @@ class Repeats:
         self._marks = bytearray(bits // 8)
         self._counts: dict[bytes, int] = {}
 
-    def look(self, raw: bytes) -> None:
-        """First pass: mark a line, and keep it when it may have been there before."""
-        fingerprint = _fingerprint(raw)
+    def look(self, raw: bytes) -> bytes:
+        """First pass: mark a line, and keep it when it may have been there before.
+
+        Returns the line's fingerprint.
+        """
+        mark = fingerprint(raw)
         marks, mask, is_new = self._marks, self._mask, False
-        for probe in _probes(fingerprint):
+        for probe in _probes(mark):
             place, bit = (probe & mask) >> 3, 1 << (probe & 7)
             if not marks[place] & bit:
                 marks[place] |= bit
                 is_new = True
         if not is_new:
-            self._counts[fingerprint] = 0
+            self._counts[mark] = 0
+        return mark
+
+    def restart(self) -> None:
+        """Second pass: number from 1 again, where another log begins in the same file."""
+        self._counts = dict.fromkeys(self._counts, 0)
 
     def ordinal(self, raw: bytes) -> int:
         """Second pass: return which of the identical lines this is, from 1."""
-        fingerprint = _fingerprint(raw)
-        before = self._counts.get(fingerprint)
+        mark = fingerprint(raw)
+        before = self._counts.get(mark)
         if before is None:
             return 1
-        self._counts[fingerprint] = before + 1
+        self._counts[mark] = before + 1
         return before + 1
 
     @property
@@ -53,5 +61,5 @@ class Repeats:
         return len(self._counts)
 
 
-def _fingerprint(raw: bytes) -> bytes:
+def fingerprint(raw: bytes) -> bytes:
     return blake2b(raw, digest_size=16).digest()

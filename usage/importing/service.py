@@ -1,11 +1,9 @@
 """Bringing one log to the ledger."""
 
 import time
-from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from django.db import Error, connection
 
@@ -19,63 +17,28 @@ from tokens import access
 from usage import ledger
 from usage.importing import runs
 from usage.importing.errors import CannotImport, Unreadable
-from usage.importing.filters import LineFilter
+from usage.importing.first_reading import FirstReading, look_at, opening_segment
 from usage.importing.formats import Parser
+from usage.importing.identity import Segment, known_logs, segments
 from usage.importing.ids import event_id
 from usage.importing.logfile import Line, LogFile
+from usage.importing.order import ImportOrder, Summary
 from usage.importing.rejects import RejectsFile
 from usage.importing.repeats import Repeats
 from usage.importing.runs import Source
-from usage.importing.units import UnitsRule
 from usage.ledger import NewUsageEvent, Recorded
-from usage.models import ImportRun
 
 #: As many as one call of the batch route takes.
 BATCH = 1000
 #: Seconds before each further try when the database does not answer.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
-_LOOKED_AT = 20_000
+#: So many bytes of lines are a batch too, however few: long lines must not fill the memory.
+_BATCH_BYTES = 8 * 1024 * 1024
 
 
 def is_away(error: BaseException) -> bool:
     """Tell whether an error says that the database does not answer, or takes nothing."""
     return isinstance(error, Unavailable) or passes(error)
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOrder:
-    """What to import: whose log, as which metric, which lines, worth how much."""
-
-    org_id: str
-    metric: str
-    source: str
-    keep: LineFilter = field(default_factory=LineFilter)
-    units: UnitsRule = field(default_factory=UnitsRule)
-    shift_to_now: bool = False
-
-
-@dataclass(slots=True)
-class Summary:
-    """What has become of the lines so far. `total` is known once `run` is."""
-
-    total: int = 0
-    read: int = 0
-    filtered: int = 0
-    without_units: int = 0
-    accepted: int = 0
-    units: int = 0
-    duplicate: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    run: ImportRun | None = None
-
-
-@dataclass(slots=True)
-class _Look:
-    """What the first reading of a log found."""
-
-    repeats: Repeats
-    bytes: int = 0
-    last_at: datetime | None = None
 
 
 def import_log(
@@ -94,18 +57,30 @@ def import_log(
     `is_away` names when it is away at the start.
     """
     _refuse_unknown(order)
+    summary.source = order.source
     source = Source(order.org_id, order.source, order.metric, str(order.units))
-    with runs.alone(source):
-        wants_instants = order.shift_to_now and runs.may_fix_shift(source)
-        look = _look(log, summary, on_progress, instants=wants_instants)
+    with runs.alone(source, in_organisation=not order.is_named):
+        known = known_logs(
+            order.org_id, metric=order.metric, source=order.source, is_named=order.is_named
+        )
+        look = look_at(log, known, order, summary, on_progress)
+        opening = opening_segment(log, look, known, order, source)
+        if opening.run is not None:
+            source = replace(source, label=opening.run.source)
+        parts = segments(look.identity, source.label, opening)
         summary.run = runs.begin(
-            source, shift=order.shift_to_now, last_at=look.last_at, now=clock.now()
+            source,
+            shift=order.shift_to_now,
+            last_at=look.last_at,
+            segments=parts,
+            look=look.identity,
+            now=clock.now(),
         )
         rejects.forget_older()
         try:
-            _Import(order, summary.run, summary, rejects, on_progress).count(log, look)
+            _Import(order, parts, summary, rejects, on_progress).count(log, look)
         finally:
-            _finish(summary)
+            _finish(order, parts, summary)
 
 
 def _refuse_unknown(order: ImportOrder) -> None:
@@ -121,33 +96,16 @@ def _refuse_unknown(order: ImportOrder) -> None:
         raise CannotImport(f"There is no metric {order.metric}; there is: {known or 'none'}")
 
 
-def _look(
-    log: LogFile, summary: Summary, on_progress: Callable[[], None], *, instants: bool
-) -> _Look:
-    # The last instant is that of all lines, whatever the filters: it must not
-    # depend on what is asked for first.
-    look = _Look(Repeats(log.likely_lines))
-    parser = Parser()
-    for line in log.lines():
-        summary.total += 1
-        look.bytes = line.end
-        look.repeats.look(line.raw)
-        if summary.total % _LOOKED_AT == 0:
-            on_progress()
-        if instants:
-            with suppress(Unreadable):
-                at = parser.parse(line).at
-                look.last_at = max(at, look.last_at or at)
-    return look
-
-
-def _finish(summary: Summary) -> None:
+def _finish(order: ImportOrder, parts: Sequence[Segment], summary: Summary) -> None:
     # Where the database is away the row stays unfinished, as after a kill.
     if summary.run is None:
         return
     try:
         runs.finish(
             summary.run,
+            parts,
+            is_through=summary.read == summary.total,
+            filters=order.filters,
             read=summary.read,
             filtered=summary.filtered + summary.without_units,
             accepted=summary.accepted,
@@ -165,23 +123,28 @@ class _Import:
     def __init__(
         self,
         order: ImportOrder,
-        run: ImportRun,
+        parts: Sequence[Segment],
         summary: Summary,
         rejects: RejectsFile,
         on_progress: Callable[[], None],
     ) -> None:
         self._order = order
-        self._run = run
+        self._parts = deque(parts)
+        self._part = self._parts.popleft()
         self._summary = summary
         self._rejects = rejects
         self._on_progress = on_progress
-        self._parser = Parser()
+        self._parser = Parser(order.fields)
         self._lines: list[Line] = []
+        self._bytes = 0
         self._events: list[NewUsageEvent] = []
 
-    def count(self, log: LogFile, look: _Look) -> None:
+    def count(self, log: LogFile, look: FirstReading) -> None:
         """Bring every line of the first reading to the ledger."""
         for line in log.lines(until=look.bytes):
+            if self._parts and self._parts[0].start == self._summary.read:
+                self._part = self._parts.popleft()
+                look.repeats.restart()
             self._summary.read += 1
             try:
                 event = self._event(line, look.repeats)
@@ -191,7 +154,8 @@ class _Import:
             if event is not None:
                 self._lines.append(line)
                 self._events.append(event)
-            if len(self._events) == BATCH:
+                self._bytes += len(line.raw)
+            if len(self._events) == BATCH or self._bytes > _BATCH_BYTES:
                 self._record()
         self._record()
 
@@ -204,8 +168,10 @@ class _Import:
         if units == 0:
             self._summary.without_units += 1
             return None
+        run = self._part.run
+        assert run is not None, "begun"  # noqa: S101
         try:
-            at = self._run.instant(request.at)
+            at = run.instant(request.at)
         except OverflowError:
             raise Unreadable("its time is out of range") from None
         # Identical lines share all that was asked above, so that numbering only
@@ -215,7 +181,7 @@ class _Import:
             metric=self._order.metric,
             value=units,
             occurred_at=at,
-            request_id=event_id(self._order.source, line.raw, ordinal),
+            request_id=event_id(run.source, line.raw, ordinal, self._part.part),
         )
 
     def _record(self) -> None:
@@ -223,7 +189,7 @@ class _Import:
             outcomes = _record(self._order.org_id, self._events)
             for line, event, outcome in zip(self._lines, self._events, outcomes, strict=True):
                 self._tell(line, event, outcome)
-            self._lines, self._events = [], []
+            self._lines, self._events, self._bytes = [], [], 0
         self._on_progress()
 
     def _tell(self, line: Line, event: NewUsageEvent, outcome: Recorded) -> None:

@@ -9,7 +9,7 @@ from django.core.management.base import OutputWrapper
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from usage.importing.service import Summary
+from usage.importing.order import Summary
 
 #: Seconds between two lines where there is no terminal; at verbosity 2 every step tells.
 _EVERY = 5.0

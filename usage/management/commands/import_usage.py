@@ -11,11 +11,13 @@ from django.db import Error
 
 from config.contract.errors import Unavailable
 from usage.importing.errors import CannotImport
+from usage.importing.fields import KNOWN, PRESETS, field_map
 from usage.importing.filters import line_filter
 from usage.importing.ids import checked, source_of
 from usage.importing.logfile import STDIN, open_log
+from usage.importing.order import ImportOrder, Summary
 from usage.importing.rejects import RejectsFile, default_path
-from usage.importing.service import ImportOrder, Summary, import_log, is_away
+from usage.importing.service import import_log, is_away
 from usage.importing.units import UnitsRule
 from usage.management.commands._progress import progress
 
@@ -25,7 +27,8 @@ class Command(BaseCommand):
 
     help = (
         "Count each request of an access log (Common or Combined Log Format, or JSON lines; "
-        "plain or gzip) as one use. Safe to repeat: what was counted is not counted again."
+        "plain, gzip, bzip2 or xz) as one use. Safe to repeat: what was counted is not counted "
+        "again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,14 +38,21 @@ class Command(BaseCommand):
         parser.add_argument("--metric", required=True, help="what is counted, such as api_call")
         parser.add_argument(
             "--source",
-            help="name of the log; default: the file's name without .1, .gz or a date. "
-            "The same line of the same source is counted once",
+            help="name of the log. By default a log is known by what it holds, whatever its file "
+            "is called now; all files of one --source are one log",
         )
         parser.add_argument(
             "--shift-to-now",
             action="store_true",
             help="move an old log so that its last instant is now; fixed at the first import "
             "of a source. What then lies before the current period moves to its start",
+        )
+        lines = parser.add_argument_group("how lines are read")
+        lines.add_argument("--preset", metavar="SERVER", help=", ".join(sorted(PRESETS)))
+        lines.add_argument(
+            "--fields",
+            metavar="NAME=FIELD,…",
+            help=f"where JSON lines keep {', '.join(KNOWN)}; a dot leads into an object",
         )
         only = parser.add_argument_group("which lines (each may be repeated)")
         only.add_argument("--path", action="append", metavar="PREFIX", help="path starts with this")
@@ -91,6 +101,8 @@ class Command(BaseCommand):
 
     def _tell(self, summary: Summary, started: float) -> None:
         run = summary.run
+        if run is not None and run.source != summary.source:
+            self.stdout.write(f"{'known as':<16}{run.source:>12}")
         if run is not None and run.floor_at is not None:
             self.stdout.write(
                 f"{'shifted by':<16}{run.shift_seconds:>12,} s, not before {run.floor_at:%F %T}Z"
@@ -120,6 +132,8 @@ def _order(options: dict[str, Any]) -> ImportOrder:
         org_id=options["org"],
         metric=options["metric"],
         source=source_of(options["file"]) if given is None else checked(given),
+        is_named=given is not None,
+        fields=field_map(options["preset"], options["fields"]),
         keep=line_filter(
             prefixes=options["path"] or (),
             patterns=options["path_regex"] or (),
