@@ -148,6 +148,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
         {
             "subscription": _FETCHED,
             "price_id": "price_2",
+            "quantity": 2,
             "item_id": "si_2",
             "further_items": [{"id": "si_1", "deleted": True}, {"price": "price_3"}],
             **_KEY,
