@@ -6,38 +6,53 @@ import msgspec
 from msgspec import Meta
 
 from config.contract.bodies import Answer, Body
+from config.contract.fields import (
+    Currency,
+    Date,
+    Instant,
+    NamedOrg,
+    OrgId,
+    Overage,
+    PeriodKey,
+    Remaining,
+    Status,
+    Url,
+    described,
+)
+
+Email = Annotated[str, Meta(min_length=3, max_length=254, extra_json_schema={"format": "email"})]
 
 
 class SignUpBody(Body):
     """A new organisation. With `checkout` its owner pays on Stripe's page."""
 
     org_name: Annotated[str, Meta(min_length=1, max_length=120)]
-    email: Annotated[str, Meta(min_length=3, max_length=254)]
+    email: Email
     checkout: bool = False
 
 
 class SignUpAnswer(Answer):
     """The organisation and its trial."""
 
-    org_id: str
+    org_id: OrgId
     plan_code: str
-    trial_ends_at: str
-    checkout_url: str | None = None
+    trial_ends_at: Instant
+    checkout_url: Url | None = None
     activation_code: str | None = None
 
 
 class ContactBody(Body):
     """What an organisation is called, and where its owner is written to."""
 
-    org_id: Annotated[str, Meta(min_length=1, max_length=30)]
+    org_id: NamedOrg
     org_name: Annotated[str, Meta(min_length=1, max_length=120)] | None = None
-    email: Annotated[str, Meta(min_length=3, max_length=254)] | None = None
+    email: Email | None = None
 
 
 class ContactAnswer(Answer):
     """Name and address; `emailPending` waits for its link to be opened."""
 
-    org_id: str
+    org_id: OrgId
     org_name: str
     email: str
     email_pending: str | None = None
@@ -47,8 +62,8 @@ class PlanMetric(Answer, omit_defaults=False):
     """What a plan includes of one metric; the amount is a decimal in minor units."""
 
     included_units: int
-    overage: str
-    overage_unit_amount: str | None
+    overage: Overage
+    overage_unit_amount: Annotated[str, described(pattern=r"^[0-9]+(\.[0-9]+)?$")] | None
 
 
 class PlanAnswer(Answer, omit_defaults=False):
@@ -57,7 +72,7 @@ class PlanAnswer(Answer, omit_defaults=False):
     plan_code: str
     name: str
     amount: int
-    currency: str
+    currency: Currency
     interval: str
     trial_days: int
     included_units: int
@@ -71,13 +86,12 @@ class PlansAnswer(Answer):
 
 
 PlanCode = Annotated[str, Meta(min_length=1, max_length=40, examples=["pro"])]
-OrgId = Annotated[str, Meta(min_length=1, max_length=30)]
 
 
 class PreviewBody(Body):
     """What would moving to a plan now cost?"""
 
-    org_id: OrgId
+    org_id: NamedOrg
     plan_code: PlanCode
     proration: Literal["always_invoice", "create_prorations", "none"] = "always_invoice"
 
@@ -89,8 +103,8 @@ class PreviewItem(Answer, omit_defaults=False):
     amount: int
     quantity: int
     proration: bool
-    period_start: str
-    period_end: str
+    period_start: Instant
+    period_end: Instant
 
 
 class PreviewQuota(Answer, omit_defaults=False):
@@ -98,7 +112,7 @@ class PreviewQuota(Answer, omit_defaults=False):
 
     included_units: int
     used: int
-    remaining: int
+    remaining: Remaining
 
 
 class PreviewAnswer(Answer, omit_defaults=False):
@@ -109,18 +123,18 @@ class PreviewAnswer(Answer, omit_defaults=False):
     """
 
     amount: int
-    currency: str
-    proration: str
+    currency: Currency
+    proration: Annotated[str, described(enum=["always_invoice", "create_prorations", "none"])]
     proration_date: int
     items: list[PreviewItem]
     quota: PreviewQuota
-    ends_at: str | msgspec.UnsetType = msgspec.UNSET
+    ends_at: Instant | msgspec.UnsetType = msgspec.UNSET
 
 
 class UpgradeBody(Body):
     """Move to a dearer plan now; the last two as previewed."""
 
-    org_id: OrgId
+    org_id: NamedOrg
     new_plan_code: PlanCode
     proration_date: Annotated[int, Meta(ge=0, le=2**40)] | None = None
     expected_amount: Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
@@ -129,34 +143,34 @@ class UpgradeBody(Body):
 class DowngradeBody(Body):
     """Move to a cheaper plan when the billing period ends."""
 
-    org_id: OrgId
+    org_id: NamedOrg
     new_plan_code: PlanCode
 
 
 class CancelBody(Body):
     """End the subscription."""
 
-    org_id: OrgId
+    org_id: NamedOrg
     at: Literal["period_end", "now"]
 
 
 class OrgBody(Body):
     """The organisation to act for."""
 
-    org_id: OrgId
+    org_id: NamedOrg
 
 
 class SubscribeBody(Body):
     """A new subscription after the last one ended."""
 
-    org_id: OrgId
+    org_id: NamedOrg
     plan_code: PlanCode
 
 
 class CheckoutAnswer(Answer):
     """Stripe's page; left out by a replay once it is closed."""
 
-    checkout_url: str | None = None
+    checkout_url: Url | None = None
 
 
 class QuotaAnswer(Answer, omit_defaults=False):
@@ -165,19 +179,19 @@ class QuotaAnswer(Answer, omit_defaults=False):
     plan_code: str
     included_units: int
     used: int
-    remaining: int
+    remaining: Remaining
 
 
 class SubscribeAnswer(QuotaAnswer, omit_defaults=False):
     """The plan, what is left, and Stripe's status."""
 
-    status: str
+    status: Status
 
 
 class DowngradeAnswer(Answer, omit_defaults=False):
     """When the cheaper plan takes over."""
 
-    effective_at: str
+    effective_at: Instant
     new_plan_code: str
 
 
@@ -190,8 +204,8 @@ class KeepPlanAnswer(Answer, omit_defaults=False):
 class StateAnswer(Answer, omit_defaults=False):
     """Stripe's status, and when the subscription ends or ended."""
 
-    status: str
-    ends_at: str | None
+    status: Status
+    ends_at: Instant | None
 
 
 class InvoiceAnswer(Answer, omit_defaults=False):
@@ -199,10 +213,10 @@ class InvoiceAnswer(Answer, omit_defaults=False):
 
     id: str
     amount: int
-    currency: str
+    currency: Currency
     status: str
-    url: str | None
-    created: str
+    url: Url | None
+    created: Instant
 
 
 class InvoicesAnswer(Answer, omit_defaults=False):
@@ -228,21 +242,27 @@ class SetupAnswer(Answer, omit_defaults=False):
 class PortalBody(Body):
     """Where Stripe's page leads back to: https on an allowed host."""
 
-    org_id: OrgId
-    return_url: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+    org_id: NamedOrg
+    return_url: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=2048, extra_json_schema={"format": "uri"}),
+        ]
+        | None
+    ) = None
 
 
 class UrlAnswer(Answer, omit_defaults=False):
     """A short-lived page of Stripe's."""
 
-    url: str
+    url: Url
 
 
 class PortalLinkAnswer(Answer, omit_defaults=False):
     """A link that is used once, and until when."""
 
-    url: str
-    expires_at: str
+    url: Url
+    expires_at: Instant
 
 
 class StatementQuery(Body):
@@ -254,7 +274,7 @@ class StatementQuery(Body):
 class StatementDay(Answer, omit_defaults=False):
     """Use of one day (UTC)."""
 
-    date: str
+    date: Date
     used: int
 
 
@@ -267,7 +287,7 @@ class StatementMetric(Answer, omit_defaults=False):
     voided: int
     forgiven: int
     used: int
-    remaining: int
+    remaining: Remaining
     overage: int
     days: list[StatementDay]
 
@@ -275,7 +295,7 @@ class StatementMetric(Answer, omit_defaults=False):
 class PlanChangeRow(Answer, omit_defaults=False):
     """A change of plan within the period."""
 
-    at: str
+    at: Instant
     was: str = msgspec.field(name="from")
     to: str
 
@@ -283,7 +303,7 @@ class PlanChangeRow(Answer, omit_defaults=False):
 class StatementAnswer(Answer, omit_defaults=False):
     """What was used in a period; sealed (`digest`) once it is closed."""
 
-    period_key: str
+    period_key: PeriodKey
     status: Literal["open", "closed"]
     metrics: dict[str, StatementMetric]
     plan_changes: list[PlanChangeRow]

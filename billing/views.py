@@ -34,8 +34,8 @@ class SignUpViewSet(ContractViewSet):
             "trialEndsAt": "2026-12-06T10:00:00Z",
             "activationCode": "mgc_4q2v6…",
         },
-        headers=[("Idempotency-Key", "1 to 255 printable ASCII characters")],
-        errors=(402, 409, 413, 415, 429, 502),
+        keyed=True,
+        errors=(402, 409, 429, 502),
         public=True,
     )
     def create(self, request: Request) -> HttpResponse:

@@ -7,7 +7,10 @@ from django.conf import settings
 from django.http import HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.views import APIView
 
+from config import plainroutes
+from config.contract.errors import UnknownParameter
 from tokens.authentication import (
     StaffAuthentication,
     TokenAuthentication,
@@ -48,13 +51,36 @@ class TokenOrStaffScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unt
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
 
-class SwaggerView(SpectacularSwaggerSplitView):
+def add_plain_routes(result: Any, generator: Any, request: Any, public: bool) -> Any:
+    """Add to the document the routes that are no views of DRF's; a hook of drf-spectacular."""
+    result["paths"].update(plainroutes.PATHS)
+    return result
+
+
+class _Strict(APIView):
+    """Takes the query parameters it names, and no others."""
+
+    query_names: frozenset[str] = frozenset()
+    # No OPTIONS, as everywhere (config.contract.views).
+    http_method_names = ["get", "head"]
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        """Raise UnknownParameter for any other."""
+        super().initial(request, *args, **kwargs)
+        if not self.query_names.issuperset(request.query_params):
+            raise UnknownParameter
+
+
+class SwaggerView(_Strict, SpectacularSwaggerSplitView):
     """Swagger UI; its script is a second request, so that no inline script is needed."""
 
+    query_names = frozenset({"script"})
 
-class SchemaView(SpectacularAPIView):
+
+class SchemaView(_Strict, SpectacularAPIView):
     """The OpenAPI document, built once by a process: that takes more than a second."""
 
+    query_names = frozenset({"format"})
     _title = settings.SPECTACULAR_SETTINGS["TITLE"]
     _lock = threading.Lock()
     _document: dict[str, Any] | None = None

@@ -547,7 +547,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "config.contract.openapi.schema.ContractSchema",
     "EXCEPTION_HANDLER": "config.contract.responses.handle",
     "UNAUTHENTICATED_USER": None,
 }
@@ -562,7 +562,10 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api",
     "COMPONENT_SPLIT_REQUEST": True,
     "SORT_OPERATIONS": False,
-    "ENUM_NAME_OVERRIDES": {},
+    "POSTPROCESSING_HOOKS": [
+        "config.apidocs.add_plain_routes",
+        "config.contract.openapi.schema.add_shared_components",
+    ],
 }
 
 # --- Mail, pages --------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import structlog
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from rest_framework.request import Request
@@ -49,11 +50,13 @@ class SmokeViewSet(ContractViewSet):
         return success(SmokeAnswer(ok=True))
 
 
+@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process answers."""
     return _plain({"ok": True})
 
 
+@require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """Ready to serve. 503 only without a database to write to or with a migration not applied."""
     failed = readiness.failures()
@@ -63,6 +66,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     return _plain({"ok": True, "degraded": degraded} if degraded else {"ok": True})
 
 
+@require_safe
 def prometheus(request: HttpRequest) -> HttpResponse:
     """What Prometheus scrapes: counts of all processes, and the state of the inbox."""
     counted: CollectorRegistry = REGISTRY

@@ -5,13 +5,24 @@ from typing import Annotated
 from msgspec import Meta
 
 from config.contract.bodies import Answer, Body
+from config.contract.codes import Code
+from config.contract.fields import (
+    Instant,
+    MetricCode,
+    NamedOrg,
+    OrgId,
+    Overage,
+    PeriodKey,
+    Remaining,
+    Status,
+)
 
 
 class CheckBody(Body):
     """May `value` units of `metric` be used? `soft` answers 200 even where the answer is no."""
 
-    org_id: Annotated[str, Meta(min_length=1, max_length=30)]
-    metric: Annotated[str, Meta(min_length=1, max_length=64, examples=["api_call"])]
+    org_id: NamedOrg
+    metric: MetricCode
     value: Annotated[int, Meta(ge=1, le=2**53 - 1)] = 1
     soft: bool = False
 
@@ -20,10 +31,10 @@ class CheckAnswer(Answer):
     """The decision. `code` and `resetsAt` only where it is a soft no."""
 
     allow: bool
-    remaining: int
-    period_key: str | None = None
-    code: str | None = None
-    resets_at: str | None = None
+    remaining: Remaining
+    period_key: PeriodKey | None = None
+    code: Code | None = None
+    resets_at: Instant | None = None
 
 
 class MetricEntitlement(Answer, omit_defaults=False):
@@ -31,15 +42,15 @@ class MetricEntitlement(Answer, omit_defaults=False):
 
     included_units: int
     used: int
-    remaining: int
-    overage: str
+    remaining: Remaining
+    overage: Overage
 
 
 class ScheduledChangeAnswer(Answer, omit_defaults=False):
     """A plan that takes over by itself."""
 
     new_plan_code: str
-    effective_at: str
+    effective_at: Instant
 
 
 class EntitlementAnswer(Answer, omit_defaults=False):
@@ -48,12 +59,12 @@ class EntitlementAnswer(Answer, omit_defaults=False):
     plan_code: str
     included_units: int
     used: int
-    remaining: int
-    period_key: str
-    period_start: str
-    period_end: str
-    status: str
-    trial_ends_at: str | None
+    remaining: Remaining
+    period_key: PeriodKey
+    period_start: Instant
+    period_end: Instant
+    status: Status
+    trial_ends_at: Instant | None
     scheduled_change: ScheduledChangeAnswer | None
     metrics: dict[str, MetricEntitlement]
 
@@ -62,10 +73,8 @@ class ResetBody(Body):
     """Whose quota to reset; `force` forgives what was used and needs a reason and names."""
 
     dry_run: bool = False
-    org_ids: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=30)]], Meta(max_length=1000)
-    ] = []
-    metric: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    org_ids: Annotated[list[NamedOrg], Meta(max_length=1000)] = []
+    metric: MetricCode | None = None
     force: bool = False
     reason: Annotated[str, Meta(max_length=500)] = ""
 
@@ -73,7 +82,7 @@ class ResetBody(Body):
 class Overwritten(Answer, omit_defaults=False):
     """What a forced reset takes off the books of one counter."""
 
-    org_id: str
+    org_id: OrgId
     metric: str
     used: int
 
@@ -86,6 +95,6 @@ class ResetAnswer(Answer):
 
     updated: int
     queued: int
-    period_key: str
+    period_key: PeriodKey
     dry_run: bool
     would_forgive: list[Overwritten] | None = None

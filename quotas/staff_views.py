@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from config.contract import clock
 from config.contract.bodies import parse
 from config.contract.doorbell import ring
-from config.contract.idempotency import DOCUMENTED, answer_once, key_of
+from config.contract.idempotency import answer_once, key_of
 from config.contract.openapi import documented
 from config.contract.responses import success
 from config.contract.views import ContractViewSet, http
@@ -37,7 +37,7 @@ class ResetViewSet(ContractViewSet):
             "force": True,
             "reason": "Our gateway looped",
         },
-        headers=[DOCUMENTED],
+        keyed=True,
         answer=ResetAnswer,
         answer_example={
             "updated": 1,
@@ -46,7 +46,7 @@ class ResetViewSet(ContractViewSet):
             "dryRun": True,
             "wouldForgive": [],
         },
-        errors=(409, 413, 415),
+        errors=(409,),
     )
     def create(self, request: Request) -> HttpResponse:
         """Open the current period's counters; forced, forgive what was used in them.

@@ -44,7 +44,8 @@ class QuotaViewSet(ContractViewSet):
         },
         answer=CheckAnswer,
         answer_example={"allow": True, "remaining": 9999, "periodKey": "2026-11"},
-        errors=(402, 413, 415, 429),
+        rate_limited=True,
+        errors=(402, 429),
     )
     def check(self, request: Request) -> HttpResponse:
         """Decide, and count nothing."""
@@ -111,7 +112,6 @@ class EntitlementViewSet(ContractViewSet):
                 }
             },
         },
-        errors=(404,),
     )
     def retrieve(self, request: Request) -> HttpResponse:
         """Return plan, status, period and numbers as of now."""

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from config.contract.bodies import Answer, Body
+from config.contract.fields import Instant, NamedOrg, OrgId
 
 
 class ActivateBody(Body):
@@ -20,7 +21,7 @@ class TokensAnswer(Answer, omit_defaults=False):
     refresh_token: str
     token_type: str
     expires_in: int
-    org_id: str
+    org_id: OrgId
     scopes: list[str]
     domain: str | None
 
@@ -40,7 +41,7 @@ class RevokedAnswer(Answer):
 class CodeBody(Body):
     """A code for a new installation, bound to a domain if named."""
 
-    org_id: Annotated[str, Meta(min_length=1, max_length=30)]
+    org_id: NamedOrg
     domain: Annotated[str, Meta(min_length=1, max_length=300)] | None = None
     scopes: Annotated[list[str], Meta(min_length=1, max_length=10)] | None = None
 
@@ -49,7 +50,7 @@ class CodeAnswer(Answer):
     """The code, shown once."""
 
     activation_code: str
-    expires_at: str
+    expires_at: Instant
 
 
 class FamilyAnswer(Answer, omit_defaults=False):
@@ -58,9 +59,9 @@ class FamilyAnswer(Answer, omit_defaults=False):
     id: str
     domain: str | None
     scopes: list[str]
-    created_at: str
-    last_refreshed_at: str | None
-    expires_at: str
+    created_at: Instant
+    last_refreshed_at: Instant | None
+    expires_at: Instant
 
 
 class FamiliesAnswer(Answer):

@@ -63,7 +63,7 @@ class ActivationViewSet(ContractViewSet):
         body_example={"activationCode": "mgc_4q2v6…"},
         answer=TokensAnswer,
         answer_example=_TOKENS,
-        errors=(401, 413, 415, 429),
+        errors=(401, 429),
         public=True,
     )
     def activate(self, request: Request) -> HttpResponse:
@@ -87,7 +87,7 @@ class AdminTokenViewSet(ContractViewSet):
         body_example={"username": "admin", "password": "…"},
         answer=AdminTokenAnswer,
         answer_example={"accessToken": "eyJ…", "expiresIn": 600},
-        errors=(401, 413, 415, 429),
+        errors=(401, 429),
         public=True,
     )
     def create(self, request: Request) -> HttpResponse:
@@ -115,7 +115,7 @@ class RefreshViewSet(ContractViewSet):
         body_example={"refreshToken": "mgr_7d3k9…"},
         answer=TokensAnswer,
         answer_example=_TOKENS,
-        errors=(401, 403, 413, 415, 429),
+        errors=(401, 403, 429),
         public=True,
     )
     def refresh(self, request: Request) -> HttpResponse:
@@ -139,7 +139,7 @@ class RevokeViewSet(ContractViewSet):
         body_example={"refreshToken": "mgr_7d3k9…"},
         answer=RevokedAnswer,
         answer_example={"revoked": True},
-        errors=(413, 415, 429),
+        errors=(429,),
         public=True,
     )
     def revoke(self, request: Request) -> HttpResponse:
@@ -166,7 +166,7 @@ class OperatorTokenViewSet(ContractViewSet):
             "expiresIn": 600,
             "scopes": ["usage:write"],
         },
-        errors=(401, 413, 415, 429),
+        errors=(401, 429),
         public=True,
     )
     def create(self, request: Request) -> HttpResponse:
@@ -202,7 +202,7 @@ class CodeViewSet(ContractViewSet):
             "activationCode": "mgc_4q2v6…",
             "expiresAt": "2026-11-22T10:15:00Z",
         },
-        errors=(404, 409, 413, 415, 429),
+        errors=(409, 429),
     )
     def create(self, request: Request) -> HttpResponse:
         """Issue a one-time code, as far as the plan has room for another installation."""
@@ -249,7 +249,6 @@ class FamilyViewSet(ContractViewSet):
         tag="tokens",
         answer=RevokedAnswer,
         answer_example={"revoked": True},
-        errors=(404,),
     )
     def destroy(self, request: Request, family_id: str) -> HttpResponse:
         """End a family; its access tokens stop at their next request."""

@@ -6,6 +6,16 @@ import msgspec
 from msgspec import Meta
 
 from config.contract.bodies import Answer, Body, instant
+from config.contract.codes import Code
+from config.contract.fields import (
+    GivenInstant,
+    Instant,
+    MetricCode,
+    NamedOrg,
+    PeriodKey,
+    Remaining,
+    described,
+)
 from quotas import catalogue
 from usage.ledger import NewUsageEvent
 
@@ -18,11 +28,7 @@ RequestId = Annotated[
         description="The client's own id of this use; a repeat is answered, not counted.",
     ),
 ]
-MetricCode = Annotated[str, Meta(min_length=1, max_length=64, examples=["api_call"])]
-Instant = Annotated[
-    str, Meta(description="RFC 3339 with an offset, at most microseconds.", max_length=40)
-]
-OrgId = Annotated[str, Meta(min_length=1, max_length=30)]
+EventStatus = Annotated[str, described(enum=["accepted", "duplicate", "rejected"])]
 
 
 class EventBody(Body):
@@ -30,7 +36,7 @@ class EventBody(Body):
 
     metric: MetricCode
     value: Units
-    occurred_at: Instant
+    occurred_at: GivenInstant
     request_id: RequestId = msgspec.field(name="request_id")
 
     def event(self) -> NewUsageEvent:
@@ -46,28 +52,38 @@ class EventBody(Body):
 class UsageBody(EventBody):
     """One use of an organisation."""
 
-    org_id: OrgId = msgspec.field(name="orgId")
+    org_id: NamedOrg = msgspec.field(name="orgId")
 
 
 class BatchBody(Body):
     """Up to 1,000 uses of one organisation; each is checked alone."""
 
-    org_id: OrgId
-    events: Annotated[list[Any], Meta(min_length=1, max_length=1000)]
+    org_id: NamedOrg
+    events: Annotated[
+        list[Any],
+        Meta(
+            min_length=1,
+            max_length=1000,
+            description="Each an EventBody; one that is not is rejected alone.",
+            extra_json_schema={
+                "items": {"anyOf": [{"$ref": "#/components/schemas/EventBody"}, {}]}
+            },
+        ),
+    ]
 
 
 class UsageAnswer(Answer, omit_defaults=False):
     """The counter as the event left it."""
 
-    period_key: str
+    period_key: PeriodKey
     used: int
-    remaining: int
+    remaining: Remaining
 
 
 class EventError(Answer):
     """Why one event of a batch was not counted."""
 
-    code: str
+    code: Code
     message: str
 
 
@@ -75,10 +91,10 @@ class EventResult(Answer):
     """What became of one event of a batch."""
 
     request_id: str | None = msgspec.field(name="request_id")
-    status: str
-    period_key: str | None = None
+    status: EventStatus
+    period_key: PeriodKey | None = None
     used: int | None = None
-    remaining: int | None = None
+    remaining: Remaining | None = None
     error: EventError | None = None
 
 
@@ -94,7 +110,7 @@ class BatchAnswer(Answer, omit_defaults=False):
 class VoidBody(Body):
     """The event to take back, and why."""
 
-    org_id: OrgId
+    org_id: NamedOrg
     request_id: RequestId = msgspec.field(name="request_id")
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
 
@@ -103,8 +119,8 @@ class EventsQuery(Body):
     """Which events; instants are RFC 3339, `from` inclusive, `to` exclusive."""
 
     metric: MetricCode | None = None
-    start: Instant | None = msgspec.field(name="from", default=None)
-    end: Instant | None = msgspec.field(name="to", default=None)
+    start: GivenInstant | None = msgspec.field(name="from", default=None)
+    end: GivenInstant | None = msgspec.field(name="to", default=None)
     request_id: RequestId | None = msgspec.field(name="requestId", default=None)
     cursor: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
@@ -116,11 +132,11 @@ class EventAnswer(Answer):
     request_id: str = msgspec.field(name="request_id")
     metric: str
     value: int
-    occurred_at: str
-    counted_at: str
-    recorded_at: str
-    period_key: str
-    voided_at: str | None = None
+    occurred_at: Instant
+    counted_at: Instant
+    recorded_at: Instant
+    period_key: PeriodKey
+    voided_at: Instant | None = None
     void_reason: str | None = None
 
 
@@ -135,15 +151,15 @@ class SeriesQuery(Body):
     """Which metric, from when to when (default: this period so far), by hour or day."""
 
     metric: MetricCode
-    start: Instant | None = msgspec.field(name="from", default=None)
-    end: Instant | None = msgspec.field(name="to", default=None)
+    start: GivenInstant | None = msgspec.field(name="from", default=None)
+    end: GivenInstant | None = msgspec.field(name="to", default=None)
     by: Literal["hour", "day"] = "day"
 
 
 class PointAnswer(Answer, omit_defaults=False):
     """Units used from `at` on."""
 
-    at: str
+    at: Instant
     used: int
 
 

@@ -63,7 +63,6 @@ class ExplainViewSet(ContractViewSet):
             "sentences": ["Denied: all included units of api_call were used."],
             "notKnown": [],
         },
-        errors=(404,),
     )
     def retrieve(self, request: Request) -> HttpResponse:
         """Return the rule that decided, the numbers, and what set the status."""

@@ -53,7 +53,6 @@ class LedgerViewSet(ContractViewSet):
         query=EventsQuery,
         answer=EventsAnswer,
         answer_example={"events": [], "nextCursor": None},
-        errors=(404,),
     )
     def list(self, request: Request) -> HttpResponse:
         """Return a page, newest first."""
@@ -81,7 +80,6 @@ class LedgerViewSet(ContractViewSet):
         query=SeriesQuery,
         answer=SeriesAnswer,
         answer_example={"points": [{"at": "2026-11-22T00:00:00Z", "used": 42}]},
-        errors=(404,),
     )
     def series(self, request: Request) -> HttpResponse:
         """Return the use over time; voided events do not count."""
@@ -119,7 +117,7 @@ class VoidViewSet(ContractViewSet):
         },
         answer=UsageAnswer,
         answer_example={"periodKey": "2026-11", "used": 0, "remaining": 10000},
-        errors=(404, 409, 413, 415),
+        errors=(409,),
     )
     def create(self, request: Request) -> HttpResponse:
         """Lower the counter by the event's units; voiding it again answers the same."""

@@ -16,6 +16,7 @@ from tokens.throttles import HotThrottle
 from usage.bodies import (
     BatchAnswer,
     BatchBody,
+    EventBody,
     EventError,
     EventResult,
     UsageAnswer,
@@ -54,7 +55,9 @@ class UsageViewSet(LedgerViewSet):
         body_example={"orgId": "org_01KAPM3Q5M8Y2V4T6R8W0Z1X3C", **_EVENT},
         answer=UsageAnswer,
         answer_example=_LEFT,
-        errors=(402, 409, 413, 415, 429),
+        rate_limited=True,
+        replays=True,
+        errors=(402, 409),
     )
     def create(self, request: Request) -> HttpResponse:
         """Count one use once, or say no."""
@@ -79,7 +82,7 @@ class UsageViewSet(LedgerViewSet):
             "rejected": 0,
             "results": [{"request_id": "req-1", "status": "accepted", **_LEFT}],
         },
-        errors=(413, 415, 429),
+        shapes=(EventBody,),
     )
     def batch(self, request: Request) -> HttpResponse:
         """Decide each use in input order; a bad one rejects itself alone."""

@@ -39,7 +39,6 @@ class StripeWebhookViewSet(ContractViewSet):
         answer=ReceivedAnswer,
         answer_example={"received": True, "eventId": "evt_1TQkz2Lx8yQk3v", "duplicate": False},
         headers=[("Stripe-Signature", "`t=<Unix seconds>,v1=<hex>`, one `v1` per secret")],
-        errors=(413,),
         public=True,
     )
     def receive(self, request: Request) -> HttpResponse:
@@ -74,7 +73,6 @@ class ReplayViewSet(ContractViewSet):
         body_example={"eventIds": ["evt_1TQkz2Lx8yQk3v", "evt_unknown"]},
         answer=ReplayAnswer,
         answer_example={"enqueued": 1, "unknown": ["evt_unknown"], "alreadyQueued": []},
-        errors=(413, 415),
     )
     def create(self, request: Request) -> HttpResponse:
         """Queue them; a worker does the rest."""

@@ -37,9 +37,8 @@ from tokens.authentication import TokenAuthentication
 from tokens.permissions import acting_for, caller_of, needs_scope
 
 _ORG = "org_01KAPM3Q5M8Y2V4T6R8W0Z1X3C"
-_KEY = [("Idempotency-Key", "1 to 255 printable ASCII characters")]
 _QUOTA = {"planCode": "pro", "includedUnits": 100000, "used": 9000, "remaining": 91000}
-_ERRORS = (402, 409, 413, 415, 429, 502)
+_ERRORS = (402, 409, 502)
 
 
 class PreviewViewSet(ContractViewSet):
@@ -95,7 +94,7 @@ class PlanChangeViewSet(ContractViewSet):
         body_example={"orgId": _ORG, "newPlanCode": "pro"},
         answer=QuotaAnswer,
         answer_example=_QUOTA,
-        headers=_KEY,
+        keyed=True,
         errors=_ERRORS,
     )
     def upgrade(self, request: Request) -> HttpResponse:
@@ -119,7 +118,7 @@ class PlanChangeViewSet(ContractViewSet):
         body_example={"orgId": _ORG, "newPlanCode": "starter"},
         answer=DowngradeAnswer,
         answer_example={"effectiveAt": "2026-12-22T10:00:00Z", "newPlanCode": "starter"},
-        headers=_KEY,
+        keyed=True,
         errors=_ERRORS,
     )
     def downgrade(self, request: Request) -> HttpResponse:
@@ -151,7 +150,7 @@ class PlanChangeViewSet(ContractViewSet):
         body_example={"orgId": _ORG, "at": "period_end"},
         answer=StateAnswer,
         answer_example={"status": "active", "endsAt": "2026-12-22T10:00:00Z"},
-        headers=_KEY,
+        keyed=True,
         errors=_ERRORS,
     )
     def cancel(self, request: Request) -> HttpResponse:
@@ -166,7 +165,7 @@ class PlanChangeViewSet(ContractViewSet):
         body_example={"orgId": _ORG},
         answer=StateAnswer,
         answer_example={"status": "active", "endsAt": None},
-        headers=_KEY,
+        keyed=True,
         errors=_ERRORS,
     )
     def resume(self, request: Request) -> HttpResponse:
@@ -181,7 +180,7 @@ class PlanChangeViewSet(ContractViewSet):
         body_example={"orgId": _ORG, "planCode": "pro"},
         answer=SubscribeAnswer,
         answer_example={**_QUOTA, "status": "active"},
-        headers=_KEY,
+        keyed=True,
         errors=_ERRORS,
     )
     def subscribe(self, request: Request) -> HttpResponse:
@@ -205,7 +204,7 @@ class CheckoutPageViewSet(ContractViewSet):
         body_example={"orgId": _ORG},
         answer=CheckoutAnswer,
         answer_example={"checkoutUrl": "https://checkout.stripe.com/c/pay/cs_live_a1"},
-        headers=_KEY,
+        keyed=True,
         errors=_ERRORS,
     )
     def create(self, request: Request) -> HttpResponse:

@@ -39,8 +39,8 @@ class ContactViewSet(ContractViewSet):
             "email": "owner@acme.example",
             "emailPending": "billing@acme.example",
         },
-        headers=[("Idempotency-Key", "1 to 255 printable ASCII characters")],
-        errors=(404, 409, 413, 415, 429),
+        keyed=True,
+        errors=(409, 429),
     )
     def partial_update(self, request: Request) -> HttpResponse:
         """Change what is named; the rest stays."""

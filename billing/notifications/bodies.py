@@ -4,16 +4,20 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from billing.bodies import OrgId
+from billing.bodies import Email
 from config.contract.bodies import Answer, Body
+from config.contract.fields import Instant, NamedOrg, Url
 
 
 class NotificationsBody(Body):
     """Where to tell this organisation; what is left out goes back to its default."""
 
-    org_id: OrgId
-    url: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
-    emails: Annotated[list[Annotated[str, Meta(max_length=254)]], Meta(max_length=10)] | None = None
+    org_id: NamedOrg
+    url: (
+        Annotated[str, Meta(min_length=1, max_length=2048, extra_json_schema={"format": "uri"})]
+        | None
+    ) = None
+    emails: Annotated[list[Email], Meta(max_length=10)] | None = None
     thresholds: Annotated[list[Annotated[int, Meta(ge=1, le=100)]], Meta(max_length=10)] | None = (
         None
     )
@@ -22,7 +26,7 @@ class NotificationsBody(Body):
 class NotificationsAnswer(Answer):
     """Where it is told, and at which percentages. `secret` is shown once: when it is made."""
 
-    url: str | None
+    url: Url | None
     emails: list[str]
     thresholds: list[int]
     secret: str | None = None
@@ -32,4 +36,4 @@ class SecretAnswer(Answer, omit_defaults=False):
     """The new secret; the one before it signs too until then."""
 
     secret: str
-    previous_until: str | None
+    previous_until: Instant | None

@@ -40,7 +40,6 @@ class NotificationsViewSet(ContractViewSet):
         tag="notifications",
         answer=NotificationsAnswer,
         answer_example=_EXAMPLE,
-        errors=(404,),
     )
     def retrieve(self, request: Request) -> HttpResponse:
         """Return the URL, the e-mail addresses and the thresholds; the secret is not shown."""
@@ -54,7 +53,6 @@ class NotificationsViewSet(ContractViewSet):
         body_example={"orgId": _ORG, **_EXAMPLE},
         answer=NotificationsAnswer,
         answer_example={**_EXAMPLE, "secret": _SECRET},
-        errors=(404, 413, 415),
     )
     def update(self, request: Request) -> HttpResponse:
         """Replace all of it. The first URL makes the signing secret, which is shown this once."""
@@ -76,7 +74,6 @@ class NotificationsViewSet(ContractViewSet):
         body_example={"orgId": _ORG},
         answer=SecretAnswer,
         answer_example={"secret": _SECRET, "previousUntil": "2026-11-23T10:00:00Z"},
-        errors=(404, 413, 415),
     )
     def rotate(self, request: Request) -> HttpResponse:
         """Return a new secret, this once; for a day the one before it signs beside it."""

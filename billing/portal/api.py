@@ -34,7 +34,6 @@ class PortalLinkViewSet(ContractViewSet):
             "url": "https://metergate.example.com/portal/mgl_4q2v6…",
             "expiresAt": "2026-11-22T10:15:00Z",
         },
-        errors=(404, 413, 415),
     )
     def create(self, request: Request) -> HttpResponse:
         """Make a link that a person opens in a browser."""

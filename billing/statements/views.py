@@ -53,7 +53,10 @@ class StatementViewSet(ContractViewSet):
             "digest": None,
             "previousDigest": None,
         },
-        errors=(404,),
+        forms={
+            "text/csv": "metric,row,value\r\n",
+            "text/html": "<!doctype html><title>Statement</title>",
+        },
     )
     def retrieve(self, request: Request) -> HttpResponse:
         """Return included + adjusted - (counted - forgiven) = remaining, and the days behind it."""

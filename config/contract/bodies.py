@@ -13,6 +13,7 @@ from config.contract.errors import (
     ApiError,
     MalformedJson,
     PayloadTooLarge,
+    UnknownParameter,
     UnsupportedMediaType,
     ValidationFailed,
 )
@@ -26,6 +27,7 @@ _INSTANT = re.compile(
 )
 
 T = TypeVar("T")
+Q = TypeVar("Q", bound=msgspec.Struct)
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -84,13 +86,16 @@ def shaped(shape: type[T], document: Any) -> T:
         raise ValidationFailed(_all_faults(shape, document, error)) from None
 
 
-def parse_query(shape: type[T], request: Request) -> T:
+def parse_query(shape: type[Q], request: Request) -> Q:
     """Return the query string as `shape` (values are text and are read leniently as such).
 
     Raises ValidationFailed for a parameter that is unknown, repeated or malformed.
     """
+    known = {field.encode_name for field in msgspec.structs.fields(shape)}
     document: dict[str, str] = {}
     for name, values in request.query_params.lists():
+        if name not in known:
+            raise UnknownParameter
         if len(values) != 1:
             raise ValidationFailed({name: ["Give it once"]})
         if "\x00" in values[0]:

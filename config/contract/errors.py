@@ -43,6 +43,13 @@ class ValidationFailed(ApiError):
         )
 
 
+class UnknownParameter(ValidationFailed):
+    """The query string holds a parameter that the route does not take. Its name is not echoed."""
+
+    def __init__(self) -> None:
+        super().__init__({"": ["Unknown query parameter"]})
+
+
 class MalformedJson(ApiError):
     """The body is not one JSON document as RFC 8259 and I-JSON want it."""
 

@@ -20,8 +20,6 @@ from config.contract.errors import ApiError, ValidationFailed
 from config.contract.models import KeyedRequest, StoredAnswer
 
 HEADER = "HTTP_IDEMPOTENCY_KEY"
-#: What the API's description says of it.
-DOCUMENTED = ("Idempotency-Key", "1 to 255 printable ASCII characters")
 KEPT = timedelta(hours=24)
 #: How long a request that crashed keeps others with its key away.
 LEASE = timedelta(seconds=60)

@@ -7,7 +7,8 @@ from rest_framework import viewsets
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 
-from config.contract.errors import MethodNotAllowed
+from config.contract.errors import MethodNotAllowed, UnknownParameter
+from config.contract.openapi import operation_of
 
 
 class OnlyJson(BaseContentNegotiation):
@@ -31,6 +32,20 @@ class ContractViewSet(viewsets.ViewSet):
     # No OPTIONS: DRF would answer it with a description of the class, in a form
     # of its own. What browsers ask before a request is answered by middleware.
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Let the caller in; then refuse a query string where the route takes none.
+
+        Those that take one read it by `parse_query`, which refuses what is unknown.
+        Raises UnknownParameter, and what letting in raises.
+        """
+        super().initial(request, *args, **kwargs)
+        if request.META.get("QUERY_STRING") and request.query_params:
+            # None for a verb that the path does not know: that is what is refused then.
+            handler = getattr(self, self.action or "", None)
+            operation = operation_of(handler)
+            if handler is not None and (operation is None or operation.query is None):
+                raise UnknownParameter
 
     def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Refuse a verb the path does not know."""

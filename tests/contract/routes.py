@@ -43,6 +43,7 @@ class Route:
         content_type: str = "application/json",
         method: str | None = None,
         owner: str | None = None,
+        query: str = "",
         headers: Mapping[str, str] | None = None,
         via: Client | None = None,
         **environ: Any,
@@ -50,11 +51,11 @@ class Route:
         """Send raw bytes; where an organisation is given, as one who may call for it.
 
         `owner` is the organisation whose things the path names, where it is not
-        `org`; an empty one names nobody.
+        `org`; an empty one names nobody. `query` is added to the query string.
         """
         return (via or client()).generic(
             method or self.method,
-            self._url(owner if owner is not None else org.id if org else ""),
+            self._url(owner if owner is not None else org.id if org else "", query),
             raw,
             headers={**self._credentials(org), **(headers or {})},
             # Django's client would leave the type of an empty body out.
@@ -76,9 +77,11 @@ class Route:
         assert self.call.body is not None
         return self.call.body(org)
 
-    def _url(self, owner: str) -> str:
+    def _url(self, owner: str, more: str) -> str:
         path = self.call.path(owner) if self.call.path and owner else self.path
-        return f"/{path}?{self.call.query}" if self.call.query else f"/{path}"
+        path, _, query = path.partition("?")
+        parts = [part for part in (query, self.call.query, more) if part]
+        return f"/{path}?{'&'.join(parts)}" if parts else f"/{path}"
 
     def _credentials(self, org: Org | None) -> dict[str, str]:
         if org is None or not self.by:

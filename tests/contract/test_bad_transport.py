@@ -99,8 +99,6 @@ def verbs_of(path: str) -> set[str]:
     known = {route.method for route in ROUTES if route.path == path}
     if "GET" in known:
         known.add("HEAD")
-    if any(not route.call.enveloped for route in ROUTES if route.path == path):
-        known.add("OPTIONS")  # a page, whose class is not ours
     return known
 
 

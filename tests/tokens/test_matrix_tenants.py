@@ -128,7 +128,7 @@ def parameters() -> set[tuple[str, str]]:
         for method, operation in operations.items()
         if path in by_path and (name := f"{method.upper()} {by_path[path].path}") in guarded
         for parameter in operation.get("parameters", [])
-        if parameter["in"] in ("path", "query")
+        if parameter.get("in") in ("path", "query")
     }
 
 

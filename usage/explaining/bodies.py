@@ -6,6 +6,19 @@ import msgspec
 from msgspec import Meta
 
 from config.contract.bodies import Answer, Body, rfc3339
+from config.contract.codes import Code
+from config.contract.fields import (
+    GivenInstant,
+    Instant,
+    MetricCode,
+    NamedOrg,
+    OrgId,
+    Overage,
+    PeriodKey,
+    Remaining,
+    Status,
+    described,
+)
 from usage.explaining import words
 from usage.explaining.shape import Explanation
 
@@ -19,12 +32,9 @@ class ExplainQuery(Body):
     an id staff need not.
     """
 
-    org_id: Annotated[str, Meta(min_length=1, max_length=30)] | None = None
-    metric: Annotated[str, Meta(min_length=1, max_length=64, examples=["api_call"])] | None = None
-    at: (
-        Annotated[str, Meta(description="RFC 3339 with an offset. Default: now.", max_length=40)]
-        | None
-    ) = None
+    org_id: NamedOrg | None = None
+    metric: MetricCode | None = None
+    at: GivenInstant | None = None
     correlation_id: _Id | None = None
     request_id: _Id | None = None
 
@@ -33,7 +43,7 @@ class ScheduledPlan(Answer, omit_defaults=False):
     """A plan that takes over by itself."""
 
     new_plan_code: str
-    effective_at: str
+    effective_at: Instant
 
 
 class ExplainAnswer(Answer, omit_defaults=False):
@@ -44,32 +54,32 @@ class ExplainAnswer(Answer, omit_defaults=False):
     was found. `endsAt`: when access ends by time alone.
     """
 
-    org_id: str
+    org_id: OrgId
     metric: str
-    at: str
+    at: Instant
     value: int
     allow: bool | None
-    code: str | None
+    code: Code | None
     rule: str
     plan_code: str | None
-    status: str | None
-    status_since: str | None
+    status: Status | None
+    status_since: Instant | None
     status_because: str | None
     included_units: int | None
     adjustments: int | None
     forgiven: int | None
     used: int | None
-    remaining: int | None
-    overage: str | None
-    period_key: str | None
-    resets_at: str | None
-    ends_at: str | None
+    remaining: Remaining | None
+    overage: Overage | None
+    period_key: PeriodKey | None
+    resets_at: Instant | None
+    ends_at: Instant | None
     scheduled_change: ScheduledPlan | None
-    suspended_at: str | None
-    decided_by: str
+    suspended_at: Instant | None
+    decided_by: Annotated[str, described(enum=["copy", "database"])]
     request_id: str | None
     correlation_id: str | None
-    voided_at: str | None
+    voided_at: Instant | None
     sentences: list[str]
     not_known: list[str]
 
