@@ -162,6 +162,8 @@ def add_shared_components(result: Schema, generator: Any, request: Any, public: 
         present: Schema = result["components"].setdefault(kind, {})
         present.update(named)
         result["components"][kind] = dict(sorted(present.items()))
+    # The verbs of a path come out of a set: in an order of their own in each process.
+    result["paths"] = {path: dict(sorted(verbs.items())) for path, verbs in result["paths"].items()}
     return result
 
 
