@@ -28,8 +28,9 @@ Attempt = Callable[[Owner, Owner], Any]
 
 #: Parameters and fields of bodies that name nothing that could be anybody's.
 PLAIN = frozenset(
-    ("at", "by", "domain", "emails", "expectedAmount", "from", "limit", "metric")
-    + ("newPlanCode", "occurredAt", "periodKey", "planCode", "proration", "prorationDate")
+    ("at", "by", "domain", "email", "emails", "expectedAmount", "from", "limit", "metric")
+    + ("newPlanCode", "occurredAt", "orgName", "periodKey", "planCode", "proration")
+    + ("prorationDate",)
     + ("reason", "returnUrl", "scopes", "soft", "thresholds", "to", "url", "value")
 )
 #: The organisation itself: tests/contract/test_tenancy.py.

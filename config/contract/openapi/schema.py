@@ -46,7 +46,7 @@ class ContractSchema(AutoSchema):
                 text for text in (self.get_description(), operation.description) if text
             ),
             "tags": [operation.tag],
-            "parameters": self._parameters(operation),
+            "parameters": self._parameters(operation, of_staff=security == _STAFF),
             "security": security,
             "responses": self._responses(operation, of_staff=security == _STAFF),
         }
@@ -64,7 +64,7 @@ class ContractSchema(AutoSchema):
         # Every answer is one envelope, whatever the handler is called.
         return False
 
-    def _parameters(self, operation: Operation) -> list[Schema]:
+    def _parameters(self, operation: Operation, *, of_staff: bool) -> list[Schema]:
         parameters: list[Schema] = [
             {
                 "name": name,
@@ -87,7 +87,7 @@ class ContractSchema(AutoSchema):
             for name, text in operation.headers
         ]
         shared = ["RequestId", "CorrelationId"]
-        if not operation.public:
+        if not operation.public and not of_staff:
             shared.insert(0, "Tenant")
         if operation.keyed:
             shared.insert(0, "IdempotencyKey")
