@@ -530,6 +530,9 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 #: Five failures of one name from one address, at the page or the API, and both are shut to it.
+#: Failures of one name from anywhere, and from one address at any name: the slow guessers.
+STAFF_FAILURES_PER_NAME = env.str("STAFF_FAILURES_PER_NAME", default="") or "50/day"
+STAFF_FAILURES_PER_ADDRESS = env.str("STAFF_FAILURES_PER_ADDRESS", default="") or "50/day"
 AXES_HANDLER = "config.backoffice.lockout.LockoutHandler"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from config.contract.admin import OrgAdmin, ReadOnlyAdmin, page_link, units
+from config.contract.admin import OrgAdmin, ReadOnlyAdmin, badge, page_link, units
 from config.contract.history_admin import Changes, HistoryAdmin, history_of
 from tokens.models import (
     ActivationCode,
@@ -14,6 +14,7 @@ from tokens.models import (
     OrgAccess,
     PortalLink,
     RefreshToken,
+    StaffLogIn,
     TokenFamily,
 )
 
@@ -159,6 +160,24 @@ class AuditEntryAdmin(OrgAdmin):
     def family_page(self, obj: Any) -> SafeString:
         """The installation it happened to."""
         return page_link("tokens_tokenfamily", obj.family_id)
+
+
+@admin.register(StaffLogIn)
+class StaffLogInAdmin(ReadOnlyAdmin):
+    """Who logged in as staff, who failed to, and who was locked out: by name and address."""
+
+    list_display = (
+        "at",
+        badge("outcome", {"logged_in": "success", "failed": "warning", "locked_out": "danger"}),
+        "username",
+        "address",
+        "door",
+        "who",
+        "request_id",
+    )
+    list_filter = ("outcome", "door")
+    search_fields = ("username__exact", "address__exact")
+    search_help_text = "Name as it was typed, or address"
 
 
 for _history in history_of("tokens"):

@@ -252,3 +252,42 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.what} {self.org_id}"
+
+
+class StaffLogIn(models.Model):
+    """A log-in of staff, a failure or a lock-out, at the page or the API. Append-only.
+
+    `username` is what was typed; `who` is the account, where it was one that got in.
+    """
+
+    class Outcome(models.TextChoices):
+        LOGGED_IN = "logged_in", "Logged in"
+        FAILED = "failed", "Failed"
+        LOCKED_OUT = "locked_out", "Locked out"
+
+    class Door(models.TextChoices):
+        PAGE = "page", "Page"
+        API = "api", "API"
+
+    at = models.DateTimeField()
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    username = models.CharField(max_length=150)
+    address = models.CharField(max_length=45)
+    door = models.CharField(max_length=4, choices=Door)
+    who = models.CharField(max_length=100, blank=True)
+    request_id = models.CharField(max_length=128, blank=True)
+    correlation_id = models.CharField(max_length=128, blank=True)
+
+    class Meta:
+        verbose_name = "staff log-in"
+        indexes = [
+            # Staff look for a name, or for an address.
+            models.Index(fields=["username", "-at"], name="staff_log_in_by_name"),
+            models.Index(fields=["address", "-at"], name="staff_log_in_by_address"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username} from {self.address}: {self.outcome}"

@@ -15,6 +15,8 @@ from config.contract.ids import new_id
 from tokens import jwt, secrets
 from tokens.models import ActivationCode, AuditEntry, OrgAccess, RefreshToken, TokenFamily
 
+logger = structlog.get_logger("metergate.tokens")
+
 
 class CodeInvalid(Unauthenticated):
     """The code is wrong, used, expired or for another domain: they look the same."""
@@ -72,8 +74,18 @@ def activate(*, code: str, domain: str | None, now: datetime) -> IssuedTokens:
     """Trade a code for the first tokens of a new family. `now` is real time.
 
     Raises CodeInvalid for a wrong, used, expired or revoked code and for another
-    domain than the code's; a wrong domain does not use the code up.
+    domain than the code's; a wrong domain does not use the code up. A used code that is
+    shown again is a security event: one of the two who had it was not meant to.
     """
+    try:
+        return _activate(code, domain=domain, now=now)
+    except CodeInvalid:
+        # After the transaction, which left nothing: what is written here stays.
+        _tell_if_used(code, now=now)
+        raise
+
+
+def _activate(code: str, *, domain: str | None, now: datetime) -> IssuedTokens:
     with transaction.atomic(), history.because("activated"):
         found = (
             ActivationCode.objects.select_for_update()
@@ -111,6 +123,24 @@ def activate(*, code: str, domain: str | None, now: datetime) -> IssuedTokens:
             domain=family.domain,
         )
     return IssuedTokens(access_token_of(family, now=now), refresh_token, family)
+
+
+def _tell_if_used(code: str, *, now: datetime) -> None:
+    used = ActivationCode.objects.filter(
+        code_hash=secrets.hashed(code), used_at__isnull=False
+    ).first()
+    if used is None:
+        return
+    family_id = str(used.family_id)
+    logger.warning("activation_code_reused", family=family_id, tenant_id=used.org_id)
+    audit(
+        org_id=used.org_id,
+        what="code_reuse_detected",
+        who="unknown",
+        now=now,
+        family_id=family_id,
+        domain=used.domain,
+    )
 
 
 def access_token_of(family: TokenFamily, *, now: datetime) -> str:

@@ -7,9 +7,12 @@ from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
 from config.contract.errors import Unauthenticated
-from tokens import jwt
+from tokens import jwt, log_ins
 from tokens.authentication import staff_family
+from tokens.models import StaffLogIn
 from tokens.principals import ANY_ORG
+
+LOGGED_IN = StaffLogIn.Outcome.LOGGED_IN
 
 
 def staff_token(
@@ -23,6 +26,7 @@ def staff_token(
     user = authenticate(request, username=username, password=password, otp_token=otp or "")
     if user is None or not getattr(user, "is_staff", False):
         raise Unauthenticated("The log-in is not valid")
+    log_ins.note(request, LOGGED_IN, username=user.get_username(), user_id=user.pk)
     return jwt.mint(
         subject=f"staff:{user.pk}",
         org=ANY_ORG,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, cast
@@ -72,6 +73,37 @@ def count_email_link(org_id: str) -> None:
     notation: str = settings.THROTTLE_EMAIL_LINKS
     if notation:
         hit(_item(notation), "THROTTLE_EMAIL_LINKS", org_id)
+
+
+class SlowCount:
+    """Failures over a long time, under a setting's limit; a success does not forget them."""
+
+    def __init__(self, setting: str) -> None:
+        self.setting = setting
+
+    def add(self, key: str) -> None:
+        """Count one failure of `key`."""
+        with suppress(Throttled):
+            hit(self._item(), self.setting, key)
+
+    def wait(self, key: str) -> int:
+        """Return for how many seconds `key` is shut out; 0 where it is not."""
+        for limiter in (_shared_limiter(), _local_limiter()):
+            try:
+                if not limiter.test(self._item(), self.setting, key):
+                    return _wait(limiter, self._item(), self.setting, key)
+            except (RedisError, StorageError, OSError) as error:
+                logger.warning("throttle_fallback", error=type(error).__name__)
+        return 0
+
+    def forget(self, key: str) -> None:
+        """Begin to count `key` anew."""
+        for limiter in (_shared_limiter(), _local_limiter()):
+            limiter.clear(self._item(), self.setting, key)
+
+    def _item(self) -> RateLimitItem:
+        notation: str = getattr(settings, self.setting)
+        return _item(notation)
 
 
 def count_opening(request: HttpRequest) -> None:

@@ -62,6 +62,7 @@ PAGES: dict[str, dict[str, str]] = {
         "tokens.PortalLink": "link",
         "tokens.OperatorKey": "vpn_key",
         "tokens.AuditEntry": "history",
+        "tokens.StaffLogIn": "login",
         "backoffice.StaffAct": "gavel",
         "backoffice.Export": "download",
     },

@@ -44,6 +44,7 @@ from tokens.models import (
     OrgAccess,
     PortalLink,
     RefreshToken,
+    StaffLogIn,
     TokenFamily,
 )
 from usage.models import (
@@ -389,6 +390,13 @@ def _access(number: int, now: datetime) -> None:
         used_at=now,
         session_hash=hashed,
         session_expires_at=until,
+    )
+    StaffLogIn.objects.create(
+        at=now,
+        outcome=StaffLogIn.Outcome.FAILED,
+        username=f"ana{number}",
+        address="192.0.2.7",
+        door=StaffLogIn.Door.PAGE,
     )
     OperatorKey.objects.create(
         key_id=f"opk_{number}",

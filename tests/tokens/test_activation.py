@@ -6,6 +6,7 @@ from threading import Barrier
 
 import jwt
 import pytest
+import structlog
 from django.conf import settings
 from django.db import connection
 
@@ -137,3 +138,26 @@ def test_64_threads_redeem_one_code_and_exactly_one_is_activated(
 
     assert statuses == [200] + [401] * (THREADS - 1)
     assert TokenFamily.objects.count() == families + 1
+
+
+def test_a_code_shown_twice_is_a_security_event(org: Org) -> None:
+    code = new_code(org.id, domain="shop.example")
+    activate(code, Origin="https://shop.example")
+    family = TokenFamily.objects.get(org_id=org.id, domain="shop.example")
+
+    with structlog.testing.capture_logs() as logs:
+        again = [activate(code, Origin="https://shop.example"), activate(code)]
+
+    assert [one.status_code for one in again] == [401, 401]
+    events = AuditEntry.objects.filter(what="code_reuse_detected")
+    assert [(one.org_id, one.family_id) for one in events] == [(org.id, family.id)] * 2
+    warnings = [one for one in logs if one["event"] == "activation_code_reused"]
+    assert [(one["log_level"], one["tenant_id"]) for one in warnings] == [("warning", org.id)] * 2
+    assert code not in str(logs)
+
+
+def test_a_code_that_nobody_used_is_no_event(org: Org) -> None:
+    activate(new_code(org.id, domain="shop.example"))
+    activate("mgc_unknown")
+
+    assert not AuditEntry.objects.filter(what="code_reuse_detected").exists()

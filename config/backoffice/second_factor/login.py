@@ -29,7 +29,9 @@ class PasswordAndCode(ModelBackend):
     ) -> Any:
         """Return the user, or None."""
         user: Any = super().authenticate(request, username=username, password=password, **more)
-        if user is None or devices.device_of(user) is None:
+        if user is None or not user.is_staff:
+            return None  # nobody else logs in here: a failure like any other
+        if devices.device_of(user) is None:
             return user
         device = devices.matches(user, otp_token)
         if device is None:
