@@ -21,6 +21,7 @@ from config.contract.views import ContractViewSet, http
 from tokens import scopes
 from tokens.authentication import TokenAuthentication
 from tokens.permissions import acting_for, caller_of, needs_scope
+from tokens.throttles import count_stripe_page
 
 _ORG = "org_01KAPM3Q5M8Y2V4T6R8W0Z1X3C"
 
@@ -87,12 +88,13 @@ class PaymentViewSet(ContractViewSet):
         body_example={"orgId": _ORG},
         answer=SetupAnswer,
         answer_example={"clientSecret": "seti_…"},
-        errors=(502,),
+        errors=(429, 502),
     )
     def start_setup(self, request: Request) -> HttpResponse:
         """Return the client secret of a new SetupIntent; once it succeeds, its card is charged."""
         body = parse(OrgBody, request)
         caller = acting_for(http(request), caller_of(request), body.org_id)
+        count_stripe_page(caller.org_id)
         secret = payments.start_setup(org_id=caller.org_id)
         return success(SetupAnswer(client_secret=secret), no_store=True)
 
@@ -103,11 +105,12 @@ class PaymentViewSet(ContractViewSet):
         body_example={"orgId": _ORG},
         answer=UrlAnswer,
         answer_example={"url": "https://billing.stripe.com/p/session/1"},
-        errors=(502,),
+        errors=(429, 502),
     )
     def portal(self, request: Request) -> HttpResponse:
         """Return a short-lived page on which the customer manages cards and invoices."""
         body = parse(PortalBody, request)
         caller = acting_for(http(request), caller_of(request), body.org_id)
+        count_stripe_page(caller.org_id)
         url = payments.open_portal(org_id=caller.org_id, return_url=body.return_url)
         return success(UrlAnswer(url=url), no_store=True)

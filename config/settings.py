@@ -496,6 +496,14 @@ THROTTLE_SIGNUP = env.str("THROTTLE_SIGNUP", default="600/minute" if EMBEDDED el
 THROTTLE_EMAIL_LINKS = env.str(
     "THROTTLE_EMAIL_LINKS", default="600/minute" if EMBEDDED else "10/hour"
 )
+#: SetupIntents and pages of Stripe's (each is a call there), and links to the usage page:
+#: per organisation, whichever of its tokens or of ours asks.
+THROTTLE_STRIPE_PAGES = env.str(
+    "THROTTLE_STRIPE_PAGES", default="6000/hour" if EMBEDDED else "60/hour"
+)
+THROTTLE_PORTAL_LINKS = env.str(
+    "THROTTLE_PORTAL_LINKS", default="6000/hour" if EMBEDDED else "120/hour"
+)
 THROTTLE_TOKENS = env.str("THROTTLE_TOKENS", default="600/minute" if EMBEDDED else "30/minute")
 THROTTLE_ADMIN_TOKEN = env.str(
     "THROTTLE_ADMIN_TOKEN", default="600/minute" if EMBEDDED else "10/minute"

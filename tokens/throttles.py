@@ -75,6 +75,20 @@ def count_email_link(org_id: str) -> None:
         hit(_item(notation), "THROTTLE_EMAIL_LINKS", org_id)
 
 
+def count_stripe_page(org_id: str) -> None:
+    """Count one SetupIntent or page of Stripe's made for an organisation. Raises Throttled."""
+    notation: str = settings.THROTTLE_STRIPE_PAGES
+    if notation:
+        hit(_item(notation), "THROTTLE_STRIPE_PAGES", org_id)
+
+
+def count_portal_link(org_id: str) -> None:
+    """Count one link to the usage page made for an organisation. Raises Throttled."""
+    notation: str = settings.THROTTLE_PORTAL_LINKS
+    if notation:
+        hit(_item(notation), "THROTTLE_PORTAL_LINKS", org_id)
+
+
 class SlowCount:
     """Failures over a long time, under a setting's limit; a success does not forget them."""
 

@@ -24,6 +24,7 @@ from billing.portal.questions import Question
 from config.contract import clock
 from config.contract.errors import ApiError, ValidationFailed
 from tokens import portal
+from tokens.throttles import count_stripe_page
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"-?[0-9]{1,12}")
@@ -186,6 +187,7 @@ class StripePage(VisitPage):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Have a short-lived page made, and lead there."""
+        count_stripe_page(self.visit.org_id)
         portal.note(self.visit, what="portal_stripe_opened", now=clock.real_now())
         url = payments.open_portal(
             org_id=self.visit.org_id,

@@ -15,6 +15,7 @@ from tokens import scopes
 from tokens.authentication import TokenAuthentication
 from tokens.permissions import acting_for, caller_of, needs_scope
 from tokens.portal import make_link
+from tokens.throttles import count_portal_link
 
 
 class PortalLinkViewSet(ContractViewSet):
@@ -34,11 +35,13 @@ class PortalLinkViewSet(ContractViewSet):
             "url": "https://metergate.example.com/portal/mgl_4q2v6…",
             "expiresAt": "2026-11-22T10:15:00Z",
         },
+        errors=(429,),
     )
     def create(self, request: Request) -> HttpResponse:
         """Make a link that a person opens in a browser."""
         body = parse(OrgBody, request)
         caller = acting_for(http(request), caller_of(request), body.org_id)
+        count_portal_link(caller.org_id)
         made = make_link(caller=caller, now=clock.real_now())
         url = settings.PUBLIC_URL + reverse("portal-link", args=[made.token])
         return success(
