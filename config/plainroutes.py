@@ -162,7 +162,10 @@ PATHS: Json = {
         {
             "200": _answer(
                 "A page, or its script",
-                _content("text/html", {"type": "string"}, "<!DOCTYPE html><html></html>"),
+                {
+                    **_content("text/html", {"type": "string"}, "<!DOCTYPE html><html></html>"),
+                    **_content("application/javascript", {"type": "string"}, '"use strict";'),
+                },
             ),
             "400": components.error_reference(400),
             **_UNAVAILABLE,

@@ -3,6 +3,7 @@
 import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -260,6 +261,7 @@ class FamilyViewSet(ContractViewSet):
         return success(RevokedAnswer(revoked=True))
 
 
+@csrf_exempt  # it changes nothing, and a POST is 405 here, not FORBIDDEN
 @require_safe
 def jwks(request: HttpRequest) -> HttpResponse:
     """The verification keys (RFC 7517), so that a client can verify offline."""
