@@ -2,7 +2,6 @@
 
 import os
 import sys
-from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("PROCESS_ROLE", "worker")
@@ -11,19 +10,12 @@ from celery import Celery
 from celery.app.amqp import AMQP
 from celery.signals import setup_logging, task_postrun, task_prerun
 from django_structlog.celery.steps import DjangoStructLogInitStep
-from kombu import Connection
 
-
-class _Connection(Connection):
-    """Looks every second whether a broker that went away is back; Celery waits up to 30."""
-
-    def _ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
-        every_second = {"interval_start": 1, "interval_step": 0, "interval_max": 1}
-        return super()._ensure_connection(*args, **{**every_second, **kwargs})
+from config.broker import BrokerConnection
 
 
 class _Amqp(AMQP):
-    Connection = _Connection
+    Connection = BrokerConnection
 
 
 app = Celery("metergate", amqp=_Amqp)

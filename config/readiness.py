@@ -8,7 +8,9 @@ from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import ResponseError
 
 from config.celery import app as celery_app
+from config.contract import clock
 from config.contract.clients import clients
+from webhooks import progress
 
 logger = structlog.get_logger("metergate.readiness")
 _migrated = False
@@ -35,7 +37,11 @@ def failures() -> dict[str, str]:
 
 def degradations() -> dict[str, str]:
     """Return what is away or stuck though requests are still answered rightly, and how."""
-    found = {"valkey": clients.copy.trouble(), "broker": broker_trouble()}
+    found = {
+        "valkey": clients.copy.trouble(),
+        "broker": broker_trouble(),
+        "worker": progress.trouble(now=clock.real_now()),
+    }
     return {name: trouble for name, trouble in found.items() if trouble}
 
 

@@ -289,6 +289,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+#: Seconds for which a worker that hears nothing, though it was rung for due work, goes on.
+WORKER_PATIENCE = env.float("WORKER_PATIENCE", default=15.0)
 CELERY_BEAT_SCHEDULE = {
     # Each job may run twice, late or never without harm; `expires` keeps a
     # worker that was away from doing the same work many times over.

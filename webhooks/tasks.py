@@ -13,9 +13,10 @@ from billing.models import Organization
 from config.contract import clock
 from config.contract.doorbell import ring
 from config.contract.errors import ApiError
-from webhooks import gaps, overdue, processor, reconciliation, retention
+from webhooks import gaps, overdue, processor, progress, reconciliation, retention
 
 logger = structlog.get_logger("metergate.webhooks")
+__all__ = ["progress"]  # its signals: each worker watches itself
 
 #: Seconds for which one run begins new work: other tasks want the worker too.
 _SWEEP_SECONDS = 10.0

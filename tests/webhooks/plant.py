@@ -32,17 +32,21 @@ class Plant:
         self.port = free_port()
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        path = urlsplit(self.broker.url).path
+        self.broker_url = f"redis+socket://{urlsplit(self.broker.url).path}?virtual_host=1"
         self._env = {
             **os.environ,
             "DATABASE_URL": database_url(),
             "VALKEY_URL": settings.VALKEY_URL,
-            "CELERY_BROKER_URL": f"redis+socket://{path}?virtual_host=1",
+            "CELERY_BROKER_URL": self.broker_url,
             "SANDBOX_URL": sandbox.url,
             "PORT": str(self.port),
         }
         for name in ("PROMETHEUS_MULTIPROC_DIR", "DJANGO_SETTINGS_MODULE", "STRIPE_API_BASE"):
             self._env.pop(name, None)
+
+    def set(self, name: str, value: str) -> None:
+        """Give a variable to the processes that are started from here on."""
+        self._env[name] = value
 
     # Processes
 

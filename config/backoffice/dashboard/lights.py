@@ -14,6 +14,7 @@ from billing.stripe_gateway import StripeKeyRefused
 from config.contract import clock
 from config.contract.clients import clients
 from usage.models import CounterCheck, DailyTotal
+from webhooks import progress
 from webhooks.models import EventCoverage, WebhookEvent
 
 _SLOW_WEBHOOK = timedelta(minutes=1)
@@ -149,6 +150,9 @@ def _drift(now: datetime) -> Light:
 
 
 def _worker(now: datetime) -> Light:
+    stuck = progress.trouble(now=clock.real_now())
+    if stuck:
+        return Light("Worker and beat", State.BAD, f"{stuck.capitalize()}.")
     heard = CounterCheck.objects.values_list("checked_at", flat=True).first()
     if heard is None:
         return Light("Worker and beat", State.LOOK, "Nothing was heard of them yet.")

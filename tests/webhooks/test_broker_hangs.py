@@ -1,0 +1,121 @@
+"""The broker hangs under load, again and again: the workers go on where it goes on."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from billing.stripe_gateway import StripeGateway
+from config.backoffice.dashboard.lights import State, lights
+from config.celery import app
+from config.contract import clock
+from tests.contract.routes import client
+from tests.sandbox.server import Control
+from tests.support.length import Length
+from tests.webhooks.cast import deliver
+from tests.webhooks.lives import Life
+from tests.webhooks.plant import Plant, planted
+from tests.webhooks.test_broker import SETTLED, all_processed, made_events
+from webhooks.models import WebhookEvent
+from webhooks.progress import Watchdog
+
+pytestmark = pytest.mark.django_db(transaction=True)
+#: Seconds after the broker's return in which all that is due is worked off.
+PROMISED = 30.0
+
+
+@pytest.fixture
+def plant(sandbox: Control, tmp_path: Path) -> Iterator[Plant]:
+    """Web, worker and beat; nothing runs yet."""
+    with planted(tmp_path, sandbox) as made:
+        yield made
+
+
+def running(plant: Plant, sandbox: Control, gateway: StripeGateway) -> None:
+    """Start all of it, and wait until it works."""
+    plant.broker.start()
+    plant.start_web()
+    plant.start_worker()
+    plant.start_beat()
+    _, first = made_events(sandbox, gateway, 1)
+    assert plant.deliver(first[0]) == 202
+    assert plant.wait_until(lambda: all_processed(first), SETTLED)
+
+
+@pytest.mark.torture
+def test_everything_due_is_worked_off_within_half_a_minute_of_the_brokers_return(
+    length: Length, plant: Plant, sandbox: Control, gateway: StripeGateway
+) -> None:
+    running(plant, sandbox, gateway)
+    for seconds in (1, 4, 10, 60) * 10 if length.full else (1, 4, 4):
+        _, events = made_events(sandbox, gateway, 12)
+        with ThreadPoolExecutor(4) as pool:
+            statuses = list(pool.map(plant.deliver, events[:6]))
+            plant.broker.pause()  # tasks are in hand: their acknowledgements fail
+            statuses += pool.map(plant.deliver, events[6:])
+        time.sleep(seconds)  # so long is the outage
+        plant.broker.resume()
+        returned_at = time.monotonic()
+
+        assert statuses == [202] * 12
+        assert plant.wait_until(lambda batch=events: all_processed(batch), SETTLED)  # type: ignore[misc]
+        taken = time.monotonic() - returned_at
+        print(f"broker away {seconds} s: worked off {taken:.1f} s after its return")  # noqa: T201
+        assert taken < PROMISED
+    assert plant.running("worker")
+
+
+def test_a_worker_that_hears_nothing_though_work_is_due_ends_itself(
+    plant: Plant, sandbox: Control, gateway: StripeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant.set("WORKER_PATIENCE", "3")
+    running(plant, sandbox, gateway)
+    monkeypatch.setattr(app.conf, "broker_url", plant.broker_url)
+    monkeypatch.setattr(app.conf, "broker_write_url", plant.broker_url)
+    app.control.cancel_consumer("celery")  # it is deaf from here on
+
+    _, events = made_events(sandbox, gateway, 2)
+    assert [plant.deliver(event) for event in events] == [202] * 2
+    assert plant.wait_until(lambda: not plant.running("worker"), SETTLED)
+    plant.start_worker()  # as whoever supervises it does
+
+    assert plant.wait_until(lambda: all_processed(events), SETTLED)
+
+
+def test_work_that_nobody_does_is_named_as_degraded(
+    sandbox: Control, gateway: StripeGateway
+) -> None:
+    life = Life(gateway)
+    [event] = sandbox.events(life.id, type_="customer.subscription.created")
+    deliver(event)
+    assert "worker" not in degraded()
+
+    WebhookEvent.objects.update(due_at=clock.real_now() - timedelta(seconds=40))
+    stuck = degraded()
+    [light] = [one for one in lights(now=clock.now()) if one.name == "Worker and beat"]
+    WebhookEvent.objects.update(lease_until=clock.real_now() + timedelta(seconds=40))
+
+    assert stuck == ["worker"]
+    assert light.state == State.BAD
+    assert "no progress" in light.sentence
+    assert degraded() == []
+
+
+def degraded() -> Any:
+    ready = client().get("/readyz")
+    assert ready.status_code == 200
+    return ready.json().get("degraded", [])
+
+
+def test_a_worker_is_stuck_only_where_work_is_due_it_was_rung_for_and_it_heard_nothing() -> None:
+    late, early = timedelta(seconds=1), timedelta(0)
+    patient, hasty = Watchdog(3600), Watchdog(-1)
+
+    assert hasty.is_stuck(late, busy=False, rung=True)
+    assert not hasty.is_stuck(late, busy=True, rung=True)
+    assert not hasty.is_stuck(late, busy=False, rung=False)
+    assert not patient.is_stuck(early, busy=False, rung=True)
