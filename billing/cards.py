@@ -5,11 +5,12 @@ one where Checkout made it or its owner paid an invoice's page. So the new card 
 the customer's default, and takes the place of an older one that a subscription has.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from billing.models import Subscription
-from billing.stripe_gateway import Gateway, StripeNotFound
+from billing.stripe_gateway import Gateway, StripeNotFound, StripeRefused
 from config.contract.clients import clients
 
 
@@ -17,13 +18,15 @@ from config.contract.clients import clients
 class NewCard:
     """A card that is to become its customer's default.
 
-    `overriding` are the subscriptions that would go on charging an older one.
+    `overriding` are the subscriptions that would go on charging an older one, and
+    `schedules` those that manage them.
     """
 
     setup_intent_id: str
     customer_id: str
     payment_method_id: str
     overriding: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
 
 
 def collected_by(setup_intent_id: str) -> NewCard | None:
@@ -55,15 +58,21 @@ def collected_by(setup_intent_id: str) -> NewCard | None:
         return None
     if default_id in made_at and made_at[default_id] > made_at[card_id]:
         return None
-    overriding = tuple(
-        str(one["id"])
-        for one in subscriptions
-        if one["status"] not in Subscription.TERMINAL
-        and _has_older_card(one, card_id, made_at=made_at)
-    )
+    overriding = [
+        subscription
+        for subscription in subscriptions
+        if subscription["status"] not in Subscription.TERMINAL
+        and _has_older_card(subscription, card_id, made_at=made_at)
+    ]
     if card_id == default_id and not overriding:
         return None
-    return NewCard(setup_intent_id, customer_id, card_id, overriding)
+    return NewCard(
+        setup_intent_id,
+        customer_id,
+        card_id,
+        overriding=tuple(str(subscription["id"]) for subscription in overriding),
+        schedules=tuple(str(s["schedule"]) for s in overriding if s.get("schedule")),
+    )
 
 
 def use(card: NewCard, *, key_generation: int = 0) -> None:
@@ -80,6 +89,15 @@ def use(card: NewCard, *, key_generation: int = 0) -> None:
         payment_method_id=card.payment_method_id,
         idempotency_key=key,
     )
+    # Before the subscriptions: an older card of theirs is what a repeat goes by.
+    for schedule_id in card.schedules:
+        # One that is over by now has nothing more to charge.
+        with suppress(StripeRefused):
+            gateway.set_schedule_card(
+                schedule_id=schedule_id,
+                payment_method_id=card.payment_method_id,
+                idempotency_key=f"{key}:{schedule_id}",
+            )
     for subscription_id in card.overriding:
         gateway.set_subscription_card(
             subscription_id=subscription_id,

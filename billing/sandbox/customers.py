@@ -156,5 +156,19 @@ def _apply_invoice_settings(store: Store, customer: Obj, params: dict[str, Any])
     customer["invoice_settings"]["default_payment_method"] = method["id"]
 
 
+def own_card(store: Store, customer_id: str, id_: str, *, param: str) -> str | None:
+    """Return the id of a card that the customer has; None for none. Raises StripeFault."""
+    if not id_:
+        return None
+    method = store.get("payment_method", id_, param=param)
+    if method["customer"] != customer_id:
+        raise StripeFault(
+            "The customer does not have that payment method.",
+            code="resource_missing",
+            param=param,
+        )
+    return str(method["id"])
+
+
 def _tombstone(customer: Obj) -> Obj:
     return {"id": customer["id"], "object": "customer", "deleted": True}

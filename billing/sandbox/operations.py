@@ -169,7 +169,7 @@ ROUTES = [
         "POST subscription_schedules/{id}",
         "subscription_schedule_update",
         schedules.update,
-        "end_behavior metadata phases proration_behavior",
+        "default_settings end_behavior metadata phases proration_behavior",
         "subscription_schedule",
     ),
     route(

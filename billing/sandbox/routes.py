@@ -59,6 +59,7 @@ _SUPPORTED_INSIDE = {
     " default_tax_rates",
     "invoice_settings": "default_payment_method account_tax_ids custom_fields days_until_due"
     " description footer issuer",
+    "default_settings": "default_payment_method",
     "evidence": "uncategorized_text",
     "payment_settings": "save_default_payment_method",
 }

@@ -71,6 +71,13 @@ def update(store: Store, params: dict[str, Any], ids: dict[str, str]) -> Obj:
     subscription = store.get("subscription", schedule["subscription"])
     if "end_behavior" in params:
         schedule["end_behavior"] = params["end_behavior"]
+    if "default_payment_method" in params.get("default_settings", {}):
+        schedule["default_settings"]["default_payment_method"] = customers.own_card(
+            store,
+            schedule["customer"],
+            params["default_settings"]["default_payment_method"],
+            param="default_settings[default_payment_method]",
+        )
     if "metadata" in params:
         schedule["metadata"] = customers.merged(schedule["metadata"], params["metadata"])
     if "phases" in params:

@@ -173,15 +173,12 @@ def set_plain(store: Store, subscription: Obj, params: dict[str, Any]) -> None:
     if params.get("billing_mode", {}).get("type") == "classic":
         raise invalid("The sandbox bills in flexible mode only.", param="billing_mode[type]")
     if "default_payment_method" in params:
-        id_ = params["default_payment_method"]
-        method = store.get("payment_method", id_, param="default_payment_method") if id_ else None
-        if method is not None and method["customer"] != subscription["customer"]:
-            raise invalid(
-                "The customer does not have that payment method.",
-                code="resource_missing",
-                param="default_payment_method",
-            )
-        subscription["default_payment_method"] = method["id"] if method else None
+        subscription["default_payment_method"] = customers.own_card(
+            store,
+            subscription["customer"],
+            params["default_payment_method"],
+            param="default_payment_method",
+        )
 
 
 def retrieve(store: Store, _params: dict[str, Any], ids: dict[str, str]) -> Obj:

@@ -5,6 +5,10 @@ running phase says: what a phase leaves out is taken away. So the running phase
 repeats what the subscription is, field by field, and the one after it carries the
 same terms with other prices. The subscription, not the schedule, is the source:
 it shows what was changed beside the schedule as well.
+
+The card is the exception: the later phase names none, and takes the schedule's own
+default. Of a schedule that default can be changed alone, when a new card comes while
+the change waits; phases could only be written anew.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,8 +54,10 @@ def two_phases(
     running["end_date"] = current["current_period_end"]
     moved: Json = {"price": price_id} | ({} if quantity is None else {"quantity": quantity})
     gone = {change["id"] for change in further_items if change.get("deleted")}
+    later_terms = _terms(subscription)
+    card = later_terms.pop("default_payment_method", None)
     later = {
-        **_terms(subscription),
+        **later_terms,
         "items": [
             *(
                 _phase_item(item) | (moved if item["id"] == item_id else {})
@@ -63,7 +69,10 @@ def two_phases(
         "duration": {"interval": interval, "interval_count": 1},
         "proration_behavior": "none",
     }
-    return {"end_behavior": "release", "proration_behavior": "none", "phases": [running, later]}
+    update: Json = {"end_behavior": "release", "proration_behavior": "none"}
+    if card is not None:
+        update["default_settings"] = {"default_payment_method": card}
+    return update | {"phases": [running, later]}
 
 
 def _running_phase(schedule: Json, subscription: Json) -> Json:

@@ -246,6 +246,18 @@ class Subscriptions:
                 lambda c: c.v1.subscription_schedules.update(schedule["id"], params, keyed(key)),
             )
 
+    def set_schedule_card(
+        self, *, schedule_id: str, payment_method_id: str, idempotency_key: str
+    ) -> Json:
+        """Charge this card of the customer in the phases of the schedule that name none."""
+        params: Any = {"default_settings": {"default_payment_method": payment_method_id}}
+        return self._call(
+            "subscription_schedules.update",
+            lambda c: c.v1.subscription_schedules.update(
+                schedule_id, params, keyed(idempotency_key)
+            ),
+        )
+
     def release_schedule(self, *, schedule_id: str, idempotency_key: str) -> Json:
         """Let the subscription go on by itself. One that is over already is returned as it is."""
         with self._transport.session():

@@ -230,6 +230,27 @@ def test_a_card_set_up_is_charged_also_where_the_subscription_has_one_of_its_own
     assert cards.collected_by(intent) is None
 
 
+def test_a_card_set_up_while_a_downgrade_waits_is_charged_once_that_begins(
+    transactional_db: None, sandbox: Control
+) -> None:
+    """A phase that names a card gives it to the subscription when the phase begins."""
+    owner = come_by_checkout(sandbox, "pm_card_visa")
+    owner.upgrade("pro")
+    owner.downgrade("starter")
+    subscription_id = owner.mirror.stripe_subscription_id
+    first = sandbox.show(subscription_id)["default_payment_method"]
+    sandbox.advance(seconds=60)
+    card = cards.collected_by(set_up(owner, sandbox, "pm_card_mastercard"))
+    assert card is not None
+
+    cards.use(card)
+    sandbox.travel(days=33)
+
+    subscription = sandbox.show(subscription_id)
+    assert subscription["items"]["data"][0]["price"]["lookup_key"] == "starter"
+    assert subscription["default_payment_method"] == card.payment_method_id != first
+
+
 def test_what_a_crash_left_of_a_new_card_is_done_by_the_repeat(
     transactional_db: None, sandbox: Control
 ) -> None:

@@ -142,6 +142,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("cancel_subscription", {"subscription_id": "sub_1", "invoice_now": True, "prorate": True}),
     ("resume_subscription", {"subscription_id": "sub_1", **_KEY}),
     ("create_schedule", {"subscription_id": "sub_1", **_KEY}),
+    ("set_schedule_card", {"schedule_id": "sub_sched_1", "payment_method_id": "pm_1", **_KEY}),
     ("retrieve_schedule", {"schedule_id": "sub_sched_1"}),
     (
         "schedule_change",
