@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
-from config.contract import pools
 from config.contract.errors import (
     ApiError,
     Forbidden,
@@ -18,7 +17,7 @@ from config.contract.errors import (
     Unavailable,
     ValidationFailed,
 )
-from config.contract.responses import as_api_error, error_response
+from config.contract.responses import as_api_error, error_response, log_failure, route_of
 
 logger = structlog.get_logger("metergate.request")
 
@@ -64,12 +63,19 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 503 where it passes by itself."""
-    error = sys.exception()  # Django calls this while it handles one
+    """500, or 503 where it passes by itself: the answer to what no view of the API caught.
+
+    Django calls this while it handles what was raised, by whatever: a page of the back
+    office, its template, a middleware. Its one line in the log is written here.
+    """
+    error = sys.exception()
     refusal: ApiError = InternalError()
     if isinstance(error, Exception):
         refusal = as_api_error(error)
-        pools.renew_after(error)
+        if not (_is_api(request) or isinstance(refusal, Unavailable)):
+            refusal = InternalError()  # a page knows no other answer
+        if refusal.status >= 500:
+            log_failure(error, refusal, route=route_of(request))
     if _is_api(request) and hasattr(request, "ctx"):
         return error_response(request, refusal)
     if isinstance(refusal, Unavailable):

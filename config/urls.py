@@ -105,6 +105,9 @@ urlpatterns = [
         name="organisation",
     ),
     path("admin/second-factor/", admin.site.admin_view(second_factor.page), name="second-factor"),
+    # Nothing of ours is completed while one types or has a page on a public site, and what
+    # Django serves for both fails on models and keys that it does not expect.
+    re_path(r"^admin/(?:autocomplete|r)/", not_found, kwargs={"exception": None}),
     # Pages of ours under the admin's own names, before its last pattern, which takes all.
     path(
         "admin/",

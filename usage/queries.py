@@ -10,6 +10,7 @@ from typing import Literal
 from django.db import connection
 from django.db.models import Q
 
+from config.contract.bodies import is_in_calendar
 from config.contract.errors import ValidationFailed
 from usage.models import UsageEvent, UsageVoid
 
@@ -125,7 +126,7 @@ def _decode(cursor: str) -> tuple[datetime, int]:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
         at, _, pk = text.partition("|")
         moment, number = datetime.fromisoformat(at), int(pk)
-        if moment.tzinfo is None or not 0 < number < 2**63:
+        if moment.tzinfo is None or not is_in_calendar(moment) or not 0 < number < 2**63:
             raise ValueError
     except (ValueError, binascii.Error):
         raise ValidationFailed({"cursor": ["Not a cursor of this list"]}) from None

@@ -22,6 +22,7 @@ from config.backoffice.exports.views import file_address
 from config.backoffice.models import StaffAct
 from config.backoffice.roles import ROLES
 from config.contract.admin import OrgAdmin, ReadOnlyAdmin, badge, units
+from config.contract.admin_addresses import AnyAddress
 from webhooks.admin import WebhookEventAdmin
 from webhooks.models import WebhookEvent
 
@@ -56,7 +57,7 @@ class SuperusersOnly:
 
 
 @admin.register(User)
-class AccountAdmin(SuperusersOnly, UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
+class AccountAdmin(SuperusersOnly, AnyAddress, UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     """People who work here. What one may do comes from groups alone."""
 
     form = UserChangeForm
@@ -111,7 +112,7 @@ class AccountAdmin(SuperusersOnly, UserAdmin, ModelAdmin):  # type: ignore[misc,
 
 
 @admin.register(Group)
-class RoleAdmin(SuperusersOnly, GroupAdmin, ModelAdmin):  # type: ignore[misc]
+class RoleAdmin(SuperusersOnly, AnyAddress, GroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Groups. The three roles are written by code; others are free."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

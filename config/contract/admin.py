@@ -7,28 +7,24 @@ past them. So no role, superuser included, may add, change or delete here.
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.options import ShowFacets
 from django.core.paginator import Paginator
-from django.db import DataError, OperationalError, models
+from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from psycopg.errors import QueryCanceled
 
+from config.contract.admin_addresses import AnyAddress
 from config.contract.models import Installation, KeyedRequest
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, TabularInline
 else:
     from unfold.admin import ModelAdmin, TabularInline
-
-TOO_LONG = "The database took too long over this. Name an organisation to narrow it down."
-NOT_VALID = "The search held something that cannot be stored, so nothing can match it."
-
 
 #: What a member of staff may do about a row: told by the back office, which knows all rooms.
 Offers = Callable[[Any, Any], "list[Any]"]
@@ -71,7 +67,7 @@ class ReadOnly:
         return False
 
 
-class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[type-arg]
+class ReadOnlyAdmin(ReadOnly, AnyAddress, ModelAdmin):  # type: ignore[type-arg]
     """A table to look at: searched by whole ids, paged without counting it all."""
 
     #: A unique field that a page's address may hold instead of the primary key.
@@ -122,29 +118,13 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[type-arg]
                 return False
         return super().lookup_allowed(lookup, value, request)
 
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Any:
+    def find_row(self, request: HttpRequest, object_id: str, from_field: str | None) -> Any:
         """Find a row by its primary key, or by the id the outside world knows it by."""
         if self.known_by and not object_id.isdigit():
             row = self.get_queryset(request).filter(**{self.known_by: object_id}).first()
             if row is not None:
                 return row
-        return super().get_object(request, object_id, from_field)
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show the list. A search that the database gave up on is a sentence, not a fault."""
-        try:
-            return super().changelist_view(request, extra_context)
-        except OperationalError as error:
-            if not (request.GET and isinstance(error.__cause__, QueryCanceled)):
-                raise
-            messages.error(request, TOO_LONG)
-        except DataError:
-            messages.error(request, NOT_VALID)
-        return HttpResponseRedirect(request.path)
+        return super().find_row(request, object_id, from_field)
 
     def changeform_view(
         self,

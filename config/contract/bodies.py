@@ -26,6 +26,11 @@ _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ](?!24)\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
 )
 
+#: The instants we take. Periods, their neighbours and the sandbox's clock reach years past an
+#: instant, and Python's calendar ends with the year 9999: whoever means "for ever" leaves it out.
+FIRST, END = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+OUTSIDE_CALENDAR = "Expected an instant of the years 1900 to 2999"
+
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
 
@@ -107,16 +112,25 @@ def parse_query(shape: type[Q], request: Request) -> Q:
         raise ValidationFailed(_fault(error)) from None
 
 
+def is_in_calendar(moment: datetime) -> bool:
+    """Tell whether periods around an instant can be worked out (`FIRST` to before `END`)."""
+    return FIRST <= moment < END
+
+
 def instant(text: str, *, field: str) -> datetime:
     """Read an RFC 3339 instant with an offset, at most microseconds, as UTC.
 
-    Raises ValidationFailed under the name `field`.
+    Raises ValidationFailed under the name `field`, also outside the calendar.
     """
     if _INSTANT.fullmatch(text):
         try:
-            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+            moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
             pass
+        else:
+            if is_in_calendar(moment):
+                return moment
+            raise ValidationFailed({field: [OUTSIDE_CALENDAR]})
     raise ValidationFailed(
         {field: ["Expected an RFC 3339 instant with an offset and at most microseconds"]}
     )

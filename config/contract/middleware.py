@@ -5,7 +5,7 @@ from typing import cast
 
 import structlog
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from config.contract import clock, metrics
@@ -18,7 +18,7 @@ from config.contract.context import (
     told_decision,
 )
 from config.contract.ids import call_ids, trace_id_of
-from config.contract.responses import as_api_error, error_response, log_failure
+from config.contract.responses import route_of
 
 logger = structlog.get_logger("metergate.request")
 
@@ -56,18 +56,8 @@ class ContextMiddleware:
         self._tell(request, response)
         return response
 
-    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Turn what a plain Django view under /api raises into the envelope."""
-        if not request.path_info.startswith("/api/"):
-            return None
-        # The route and never the path: a client may have put anything there.
-        route = request.resolver_match.route if request.resolver_match else "unknown"
-        refusal = as_api_error(error)
-        log_failure(error, refusal, route=route)
-        return error_response(request, refusal)
-
     def _tell(self, request: HttpRequest, response: HttpResponseBase) -> None:
-        route = request.resolver_match.route if request.resolver_match else "unknown"
+        route = route_of(request)
         taken = clock.real_now() - cast(ContextRequest, request).ctx.call_state.started_at
         seconds = taken.total_seconds()
         metrics.observe_request(route, request.method or "", response.status_code, seconds)

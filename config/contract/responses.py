@@ -62,12 +62,20 @@ def error_response(request: HttpRequest | Request, error: ApiError) -> HttpRespo
     return response
 
 
+def route_of(request: HttpRequest | Request) -> str:
+    """Return the route of a request for logs and metrics, never its path.
+
+    A client may have put anything into the path.
+    """
+    return request.resolver_match.route if request.resolver_match else "unknown"
+
+
 def handle(error: Exception, context: dict[str, Any]) -> HttpResponse:
     """The one exception handler of DRF views: every error becomes the envelope."""
     request: Request = context["request"]
     refusal = as_api_error(error)
     if refusal.status >= 500:
-        log_failure(error, refusal)
+        log_failure(error, refusal, route=route_of(request))
     return error_response(request, refusal)
 
 

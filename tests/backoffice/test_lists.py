@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.models import Organization
 from config.contract import clock
-from config.contract.admin import TOO_LONG, BoundedPaginator
+from config.contract.admin import BoundedPaginator
+from config.contract.admin_addresses import TOO_LONG
 from quotas.models import UsageCounter
 from tests.backoffice.rows import GIVEN, fill, org_id, our_models
 from tests.backoffice.test_pages import page

@@ -3,6 +3,8 @@
 from typing import Any, NoReturn
 
 from django.http import HttpRequest
+from django.template import engines
+from django.template.response import TemplateResponse
 from django.urls import path
 from rest_framework.request import Request
 
@@ -42,6 +44,18 @@ def plain(request: HttpRequest) -> NoReturn:
     _with_a_local(TEXT)
 
 
+def page(request: HttpRequest) -> TemplateResponse:
+    """A page whose template fails, after its view has returned."""
+    return TemplateResponse(
+        request, engines["django"].from_string("{{ fail }}"), {"fail": lambda: _with_a_local(TEXT)}
+    )
+
+
+def failing_middleware(get_response: Any) -> Any:
+    """A middleware that fails before any view."""
+    return lambda request: _with_a_local(TEXT)
+
+
 def _with_a_local(secret: Any) -> NoReturn:
     raise RuntimeError(secret)
 
@@ -50,5 +64,7 @@ urlpatterns = [
     path("api/failing", Failing.as_view({"get": "fail", "post": "fail"})),
     path("api/plain", plain),
     path("plain", plain),
+    path("page", page),
+    path("admin/broken/", plain),
     *real,
 ]

@@ -114,6 +114,35 @@ def test_a_fault_is_answered_with_the_envelope_and_found_by_its_ids(
     assert fault["request_id"] == "r-1"
 
 
+@pytest.mark.parametrize("path", ["api/failing", "api/plain", "plain", "page", "admin/broken/"])
+def test_every_fault_is_one_error_line_with_its_route_and_its_traceback(
+    path: str, settings: Settings
+) -> None:
+    settings.ROOT_URLCONF = "tests.contract.faulty_urls"
+
+    with logged() as log:
+        response = new_client().get(f"/{path}", headers={"x-request-id": "r-1"})
+
+    assert response.status_code == 500
+    assert response.headers["x-request-id"] == "r-1"
+    [fault] = [line for line in log.lines if line["level"] in ("error", "critical")]
+    assert (fault["event"], fault["route"], fault["request_id"]) == ("request_failed", path, "r-1")
+    assert "Traceback" in fault["exception"]
+    assert "_with_a_local" in fault["exception"]
+
+
+def test_a_fault_of_a_middleware_is_an_error_line_too(settings: Settings) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.contract.faulty_urls.failing_middleware"]
+
+    with logged() as log:
+        response = new_client().get("/portal/", headers={"x-request-id": "r-1"})
+
+    assert response.status_code == 500
+    [fault] = [line for line in log.lines if line["level"] == "error"]
+    assert fault["request_id"] == "r-1"
+    assert "_with_a_local" in fault["exception"]
+
+
 def test_the_secrets_we_make_are_in_no_line(sandbox: Control, django_user_model: Any) -> None:
     django_user_model.objects.create_user(
         "canary", email="canary.owner@canary.example", password="a long password", is_staff=True

@@ -15,6 +15,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.contract import clock
+from config.contract.bodies import fields_of, instant
+from config.contract.errors import ValidationFailed
 
 _TIMEOUT = 120
 
@@ -72,9 +74,11 @@ class Command(BaseCommand):
     def _advance(self, options: dict[str, Any]) -> None:
         now = datetime.fromtimestamp(_ask("GET", "state")["now"], UTC)
         if options["to"]:
-            target = datetime.fromisoformat(options["to"])
-            if target.tzinfo is None:
-                raise CommandError("--to needs an offset, such as Z")
+            try:
+                target = instant(options["to"], field="--to")
+            except ValidationFailed as refusal:
+                [(said,)] = fields_of(refusal).values()
+                raise CommandError(f"--to: {said}") from None
         else:
             target = now + relativedelta(months=options["months"])
             target += timedelta(days=options["days"])

@@ -1,6 +1,7 @@
 """What the forms of acts have in common: a reason, and an organisation that exists."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -12,6 +13,7 @@ from unfold.widgets import (
 )
 
 from billing.models import Organization
+from config.contract.bodies import OUTSIDE_CALENDAR, is_in_calendar
 from quotas.models import Metric
 
 
@@ -50,6 +52,13 @@ class InstantField(forms.DateTimeField):
             ),
             **more,
         )
+
+    def to_python(self, value: Any) -> datetime | None:
+        """Return the instant. Raises ValidationError for one that the API would not take."""
+        moment: datetime | None = super().to_python(value)
+        if moment is not None and not is_in_calendar(moment):
+            raise forms.ValidationError(OUTSIDE_CALENDAR)
+        return moment
 
 
 class MetricField(forms.ChoiceField):

@@ -105,11 +105,17 @@ class ResetQuota(OrgAct):
         return Done(f"{touched} counter{'s' * (touched != 1)} reset.")
 
 
+#: More than any plan sells, and far from what the column of a counter holds.
+_MOST_UNITS = 10**12
+
+
 class UnitsForm(OrgActForm):
     """How many units, until when."""
 
     metric = MetricField()
     units = forms.IntegerField(
+        min_value=-_MOST_UNITS,
+        max_value=_MOST_UNITS,
         help_text="Negative removes units that were granted or are included.",
         widget=UnfoldAdminIntegerFieldWidget(attrs={"inputmode": "numeric"}),
     )

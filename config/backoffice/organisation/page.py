@@ -15,6 +15,7 @@ from config.backoffice.acts import acts_for
 from config.backoffice.organisation import sections, timeline
 from config.backoffice.roles import OUR_APPS
 from config.contract import clock
+from config.contract.ids import is_well_formed
 from quotas import rules
 from quotas.queries import current_entitlement
 
@@ -31,7 +32,9 @@ def organisation(request: HttpRequest, org_id: str) -> HttpResponse:
         request.user.has_perm("billing.view_organization")
     ):
         raise PermissionDenied
-    found = Organization.objects.filter(org_id=org_id).first()
+    # Out of the address: PostgreSQL takes no NUL.
+    known = is_well_formed(org_id)
+    found = Organization.objects.filter(org_id=org_id).first() if known else None
     if found is None:
         messages.error(request, f"There is no organisation {org_id[:40]}.")
         return HttpResponseRedirect(reverse("admin:index"))
