@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from django.db.models import Max, Min
 
 from billing.models import InvoiceRef
-from billing.text import day, money
+from billing.money import money
+from billing.text import day
 from quotas.models import UsageCounter
+from quotas.periods import Period
 
 #: The page is for looking; the API has all of them.
 MOST_PERIODS = 13
@@ -44,15 +46,21 @@ class InvoiceRow:
     note: str = ""
 
 
-def statements(org_id: str) -> list[StatementRow]:
-    """Return the periods that something was counted in, or could have been."""
+def statements(org_id: str, *, running: Period) -> list[StatementRow]:
+    """Return the periods that something was counted in, or could have been.
+
+    The running one is among them, whether or not it has been opened.
+    """
     periods = (
         UsageCounter.objects.filter(org_id=org_id)
         .values("period_key")
         .annotate(start=Min("period_start"), end=Max("period_end"))
         .order_by("-start")[:MOST_PERIODS]
     )
-    return [StatementRow(one["period_key"], _name(one["start"], one["end"])) for one in periods]
+    rows = [StatementRow(one["period_key"], _name(one["start"], one["end"])) for one in periods]
+    if running.key not in {row.period_key for row in rows}:
+        rows.insert(0, StatementRow(running.key, _name(running.start, running.end)))
+    return rows[:MOST_PERIODS]
 
 
 def invoices(org_id: str) -> list[InvoiceRow]:

@@ -13,8 +13,9 @@ from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
 from billing.models import InvoiceRef, Organization, Plan
+from billing.money import money
 from billing.statements import body
-from billing.text import metric_name, money
+from billing.text import metric_name
 
 #: It stands in the page, so that a saved copy prints as well.
 _STYLE = (settings.BASE_DIR / "templates" / "statements" / "statement.css").read_text()
@@ -55,7 +56,8 @@ def as_page(found: Mapping[str, Any], *, org_id: str, now: datetime) -> HttpResp
 
 def html(found: Mapping[str, Any], *, org_id: str, now: datetime) -> str:
     """Return a statement as HTML."""
-    [books] = body.books_of(org_id, period_key=found["periodKey"])
+    books = body.books_at(org_id, found["periodKey"], now=now)
+    assert books is not None  # noqa: S101 - the statement is of that period
     plans = dict(Plan.objects.values_list("code", "name"))
     metrics = [_metric(code, numbers) for code, numbers in found["metrics"].items()]
     return render_to_string(
