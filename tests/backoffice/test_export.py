@@ -355,3 +355,36 @@ def test_the_file_of_another_machine_is_said_to_be_missing(
     response = client.get(f"/admin/export/file/{export.uuid}/", follow=True)
 
     assert "EXPORT_DIR must be shared" in response.content.decode()
+
+
+@pytest.mark.usefixtures("nobody_is_rung")
+def test_who_waits_for_three_exports_orders_no_fourth(staff: Staff, settings: Settings) -> None:
+    settings.EXPORT_AT_ONCE = 1
+    fill(2)
+    client, colleague = staff("auditor"), staff("support")
+    for _ in range(service.MOST_RUNNING):
+        ordered(client, UsageEvent)
+
+    refused = client.post(url(UsageEvent))
+
+    assert refused.headers["Location"] == page(Export, "changelist")
+    assert Export.objects.filter(state=Export.State.WAITING).count() == service.MOST_RUNNING
+    assert StaffAct.objects.filter(act="export").count() == service.MOST_RUNNING
+    ordered(colleague, UsageEvent)
+
+
+@pytest.mark.usefixtures("nobody_is_rung")
+def test_the_oldest_files_of_who_orders_many_make_room(
+    staff: Staff, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EXPORT_AT_ONCE = 1
+    monkeypatch.setattr(service, "MOST_KEPT", 2)
+    fill(2)
+    client = staff("auditor")
+    exports = []
+    for _ in range(3):
+        exports.append(ordered(client, UsageEvent))
+        assert service.write(exports[-1].pk)
+
+    assert [told(export).state for export in exports] == ["expired", "done", "done"]
+    assert [files.path_of(export.uuid).exists() for export in exports] == [False, True, True]

@@ -27,10 +27,18 @@ from config.contract import clock, csvtext
 logger = structlog.get_logger("metergate.exports")
 #: Seconds that a worker stays at one export before others have their turn.
 TURN = 60.0
+#: Of one member of staff: exports that are not written yet, and files that can be fetched. A
+#: script that orders without end fills neither the disk nor the workers.
+MOST_RUNNING = 3
+MOST_KEPT = 10
 _LEASE = timedelta(seconds=150)
 #: How long it is shown that there was an export; its audit stays for ever.
 _ROW_LIFE = timedelta(days=30)
 State = Export.State
+
+
+class TooManyExports(Exception):
+    """Somebody waits for as many exports as one person may."""
 
 
 def stream(wanted: ExportedList, act: StaffAct) -> Iterator[str]:
@@ -58,8 +66,19 @@ def begin(wanted: ExportedList, query: str, user: User) -> StaffAct:
 
 
 def order(wanted: ExportedList, query: str, user: User, *, now: datetime) -> Export:
-    """Leave a long list to a worker; `now` is real time."""
+    """Leave a long list to a worker; `now` is real time.
+
+    The oldest files of who has MOST_KEPT make room. Raises TooManyExports where MOST_RUNNING
+    of theirs are not written yet.
+    """
     with transaction.atomic():
+        # One order of a person at a time, or two of them would both find the last place.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        theirs = Export.objects.filter(maker=user)
+        if theirs.filter(state=State.WAITING).count() >= MOST_RUNNING:
+            raise TooManyExports
+        for export in theirs.filter(state=State.DONE).order_by("-finished_at")[MOST_KEPT - 1 :]:
+            _expire(export)
         act = begin(wanted, query, user)
         return Export.objects.create(
             uuid=act.uuid,
@@ -102,8 +121,8 @@ def forget(*, now: datetime) -> int:
     over = Export.objects.filter(state=State.DONE, expires_at__lte=now)
     gone = 0
     for export in over.iterator():
-        files.delete(export.uuid)
-        gone += Export.objects.filter(pk=export.pk).update(state=State.EXPIRED)
+        _expire(export)
+        gone += 1
     Export.objects.filter(created_at__lte=now - _ROW_LIFE).exclude(state=State.WAITING).delete()
     # The folder first: what is ordered from here on is in neither.
     strays = files.found()
@@ -112,6 +131,11 @@ def forget(*, now: datetime) -> int:
     for uuid in strays:
         files.delete(uuid)
     return gone + len(strays)
+
+
+def _expire(export: Export) -> None:
+    Export.objects.filter(pk=export.pk).update(state=State.EXPIRED)
+    transaction.on_commit(lambda: files.delete(export.uuid))
 
 
 def _turn(export: Export) -> bool:

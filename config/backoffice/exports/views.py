@@ -30,6 +30,11 @@ from config.contract.doorbell import ring
 CSV = "text/csv; charset=utf-8"
 _LATER = "The list is long: it is being written to a file, which you find here when it is done."
 
+_TOO_MANY = (
+    f"{service.MOST_RUNNING} of your exports are still being written. Order this one when one"
+    " of them is done."
+)
+
 
 @require_POST
 def export(request: HttpRequest, app_label: str, model_name: str) -> HttpResponseBase:
@@ -48,7 +53,11 @@ def export(request: HttpRequest, app_label: str, model_name: str) -> HttpRespons
             raise
         long = True  # a worker has more time than a page
     if long:
-        ordered = service.order(wanted, query, user, now=now)
+        try:
+            ordered = service.order(wanted, query, user, now=now)
+        except service.TooManyExports:
+            messages.error(request, _TOO_MANY)
+            return HttpResponseRedirect(reverse("admin:backoffice_export_changelist"))
         transaction.on_commit(lambda: ring(write_export, ordered.pk))
         messages.success(request, _LATER)
         return HttpResponseRedirect(reverse("admin:backoffice_export_change", args=[ordered.pk]))
