@@ -1,40 +1,10 @@
-"""Money, units and dates as people write them. English; instants in UTC."""
+"""Units, names and dates as people write them. English; instants in UTC."""
 
 from datetime import datetime
-from decimal import Decimal
 
-#: Currencies whose minor unit is not a hundredth (Stripe's list; docs.stripe.com/currencies).
-_NO_MINOR = frozenset(
-    ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv")
-    + ("xaf", "xof", "xpf")
-)
-_THOUSANDTHS = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
-_SIGNS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
-_MINUS = "\N{MINUS SIGN}"
 _NBSP = "\N{NO-BREAK SPACE}"
 _SPELT = {"api": "API", "cpu": "CPU", "http": "HTTP", "id": "ID", "sms": "SMS"}
 _MEASURES = {"ms": "ms", "s": "s", "kb": "kB", "mb": "MB", "gb": "GB"}
-
-
-def money(amount: int, currency: str) -> str:
-    """Write an amount of minor units: `$1,900.00`, `−€5.00`, `CHF 12.00`."""
-    places = _places(currency)
-    number = f"{Decimal(abs(amount)).scaleb(-places):,.{places}f}"
-    return f"{_MINUS if amount < 0 else ''}{_sign(currency)}{number}"
-
-
-def price(amount: int, currency: str, interval: str) -> str:
-    """Write what a plan costs: `$19 per month`, without the zeros of a whole amount."""
-    whole = money(amount, currency)
-    return f"{whole.removesuffix('.00')} per {interval}"
-
-
-def unit_price(amount: Decimal, currency: str) -> str:
-    """Write what one unit costs, of minor units with fractions: `$0.0005`."""
-    places = _places(currency)
-    number = f"{amount.scaleb(-places).normalize():f}"
-    whole, _, fraction = number.partition(".")
-    return f"{_sign(currency)}{whole}.{fraction:0<{places}}" if places else _sign(currency) + number
 
 
 def units(number: int) -> str:
@@ -74,12 +44,3 @@ def metric_name(code: str) -> str:
         words[-1] += "s"
     text = " ".join(words)
     return text[0].upper() + text[1:]
-
-
-def _places(currency: str) -> int:
-    currency = currency.lower()
-    return 0 if currency in _NO_MINOR else 3 if currency in _THOUSANDTHS else 2
-
-
-def _sign(currency: str) -> str:
-    return _SIGNS.get(currency.lower(), f"{currency.upper()}{_NBSP}")

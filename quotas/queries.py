@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from quotas import rules
+from quotas import counters, rules
 from quotas.models import Entitlement, UsageCounter
 from quotas.periods import Period
 
@@ -46,19 +46,38 @@ def current_entitlement(*, org_id: str, now: datetime) -> CurrentEntitlement | N
     if entitlement is None:
         return None
     period = rules.period_of(entitlement, now, known_at=now)
-    counters = {
+    opened = {
         counter.metric: counter
         for counter in UsageCounter.objects.filter(org_id=org_id, period_start=period.start)
     }
-    names = sorted({*rules.metrics_of(entitlement), *counters})
+    names = sorted({*rules.metrics_of(entitlement), *opened})
     return CurrentEntitlement(
         entitlement=entitlement,
         plan_code=rules.plan_code_at(entitlement, now),
         period=period,
         metrics={
-            metric: _use(entitlement, metric, counters.get(metric), period, now) for metric in names
+            metric: _use(entitlement, metric, opened.get(metric), period, now) for metric in names
         },
     )
+
+
+def unopened_counters(*, org_id: str, now: datetime) -> list[UsageCounter]:
+    """Return the counters of the period around `now` that nobody has touched yet, by metric.
+
+    As they would open, and not saved: a period is there from its first instant, whether or
+    not something has opened it. None where nothing was ever granted.
+    """
+    entitlement = Entitlement.objects.filter(org_id=org_id).first()
+    if entitlement is None:
+        return []
+    period = rules.period_of(entitlement, now, known_at=now)
+    opened = UsageCounter.objects.filter(org_id=org_id, period_start=period.start)
+    return [
+        counters.new_counter(entitlement, metric, period, now=now)
+        for metric in sorted(
+            {*rules.metrics_of(entitlement)} - {*opened.values_list("metric", flat=True)}
+        )
+    ]
 
 
 def _use(

@@ -8,6 +8,7 @@ from billing.changes.errors import CheckoutNotCompleted, PlanChangeConflict
 from billing.models import Operation, Organization, Plan, Subscription
 from config.contract import clock
 from config.contract.errors import NotFound, ValidationFailed
+from config.contract.ids import is_well_formed
 from quotas import queries
 from quotas.adjustments import unspent
 from quotas.models import Entitlement, Status, UsageCounter
@@ -82,7 +83,9 @@ def promised_until(org_id: str, plan: Plan, *, now: datetime) -> datetime | None
 
 def plan(code: str, *, field: str) -> Plan:
     """Return a plan on sale. Raises ValidationFailed under the name `field`."""
-    found = Plan.objects.prefetch_related("metrics").filter(code=code, on_sale=True).first()
+    plans = Plan.objects.prefetch_related("metrics").filter(on_sale=True)
+    # Out of an address, too: PostgreSQL takes no NUL.
+    found = plans.filter(code=code).first() if is_well_formed(code) else None
     if found is None:
         raise ValidationFailed({field: ["Unknown plan"]})
     return found

@@ -8,8 +8,9 @@ from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 
 from billing.models import InvoiceRef, Organization
+from billing.money import money
 from billing.notifications.models import Notification
-from billing.text import day, metric_name, money, units
+from billing.text import day, metric_name, units
 
 Kind = Notification.Kind
 _SUBJECTS = {

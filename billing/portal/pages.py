@@ -82,7 +82,7 @@ class UsagePage(VisitPage):
             metrics=metering.cards(current, now=now),
             period=current.period,
             period_ends=current.period.end - timedelta(microseconds=1),
-            statements=documents.statements(org_id),
+            statements=documents.statements(org_id, running=current.period),
             invoices=documents.invoices(org_id),
             done=done.format(plan=shown.name),
         )

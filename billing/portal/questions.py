@@ -6,8 +6,9 @@ from billing.changes import standing
 from billing.changes.errors import PlanChangeConflict
 from billing.changes.preview import Preview, preview
 from billing.models import Plan, Subscription
+from billing.money import money
 from billing.portal.subscription import Way, costs, includes, way_to
-from billing.text import day, money, units
+from billing.text import day, units
 from config.contract import clock
 from config.contract.errors import NotFound, ValidationFailed
 from quotas.models import Status

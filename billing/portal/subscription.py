@@ -10,7 +10,8 @@ from django.conf import settings
 from billing import catalogue
 from billing.changes import standing
 from billing.models import Plan, Subscription
-from billing.text import day, metric_name, price, unit_price, units
+from billing.money import price, unit_price
+from billing.text import day, metric_name, units
 from quotas import rules
 from quotas.models import Entitlement, Overage, Status
 from quotas.queries import CurrentEntitlement

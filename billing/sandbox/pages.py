@@ -7,6 +7,7 @@ from html import escape
 from string import Template
 from typing import Any
 
+from billing.money import money
 from billing.sandbox import cards, checkout, invoices, lines, portal, setup_intents, subscriptions
 from billing.sandbox.errors import StripeFault
 from billing.sandbox.periods import in_words
@@ -45,12 +46,6 @@ def render(title: str, content: str, error: str | None = None) -> str:
     """Return a whole page. `content` is HTML, everything in it escaped by its maker."""
     shown = f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
     return _LAYOUT.substitute(title=escape(title), content=content, error=shown)
-
-
-def money(amount: int, currency: str) -> str:
-    """Return an amount of minor units as people write it."""
-    sign = "-" if amount < 0 else ""
-    return f"{sign}{abs(amount) / 100:,.2f} {currency.upper()}"
 
 
 def _choice(pay: str, form: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What a statement says, out of the counters and the ledger."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from billing.models import InvoiceRef
 from config.contract.bodies import rfc3339
 from quotas.corrections import is_closed
 from quotas.models import Entitlement, UsageCounter
+from quotas.queries import unopened_counters
 from usage.models import UsageVoid
 from usage.queries import series
 
@@ -31,24 +33,41 @@ class Books:
         return all(is_closed(counter, now=now) for counter in self.counters)
 
 
-def books_of(org_id: str, *, period_key: str | None = None) -> list[Books]:
+def books_at(org_id: str, period_key: str, *, now: datetime) -> Books | None:
+    """Return one period of an organisation; None where it has no such period.
+
+    The running one is there from its first instant: a metric that nobody has touched yet
+    is shown as it would open.
+    """
+    stored = UsageCounter.objects.filter(org_id=org_id, period_key=period_key)
+    rows = [
+        *stored.order_by("period_start", "metric"),
+        *(
+            counter
+            for counter in unopened_counters(org_id=org_id, now=now)
+            if counter.period_key == period_key
+        ),
+    ]
+    return _books(org_id, period_key, rows) if rows else None
+
+
+def books_of(org_id: str) -> list[Books]:
     """Return the periods that an organisation has counters of, oldest first."""
     rows = UsageCounter.objects.filter(org_id=org_id).order_by("period_start", "metric")
-    if period_key is not None:
-        rows = rows.filter(period_key=period_key)
     by_key: dict[str, list[UsageCounter]] = {}
     for counter in rows:
         by_key.setdefault(counter.period_key, []).append(counter)
-    return [
-        Books(
-            org_id=org_id,
-            period_key=key,
-            start=min(one.period_start for one in found),
-            end=max(one.period_end for one in found),
-            counters=tuple(found),
-        )
-        for key, found in by_key.items()
-    ]
+    return [_books(org_id, key, counters) for key, counters in by_key.items()]
+
+
+def _books(org_id: str, period_key: str, counters: Sequence[UsageCounter]) -> Books:
+    return Books(
+        org_id=org_id,
+        period_key=period_key,
+        start=min(counter.period_start for counter in counters),
+        end=max(counter.period_end for counter in counters),
+        counters=tuple(sorted(counters, key=lambda counter: counter.metric)),
+    )
 
 
 def metrics_of(books: Books) -> Json:

@@ -1,7 +1,5 @@
 """HTTP door of the statements."""
 
-import csv
-import io
 from typing import Any
 
 from django.http import HttpResponse
@@ -9,7 +7,7 @@ from rest_framework.request import Request
 
 from billing.bodies import StatementAnswer, StatementQuery
 from billing.statements.page import as_page
-from billing.statements.services import rows_of, statement
+from billing.statements.services import statement, table_of
 from config.contract import clock
 from config.contract.bodies import parse_query
 from config.contract.openapi import documented
@@ -74,9 +72,7 @@ class StatementViewSet(ContractViewSet):
 
 def as_csv(found: dict[str, Any]) -> HttpResponse:
     """Return a statement as a file of rows."""
-    out = io.StringIO()
-    csv.writer(out).writerows(rows_of(found))
-    response = HttpResponse(out.getvalue(), content_type="text/csv; charset=utf-8")
+    response = HttpResponse(table_of(found), content_type="text/csv; charset=utf-8")
     name = f"statement-{found['periodKey']}.csv"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

@@ -50,9 +50,12 @@ class ContextMiddleware:
         response = self.get_response(request)
         response.headers["x-request-id"] = state.request_id
         response.headers["x-correlation-id"] = state.correlation_id
-        tenant_id = cast(ContextRequest, request).ctx.call_state.tenant_id
-        if tenant_id:
-            response.headers[self.env.tenant_header] = tenant_id
+        state = cast(ContextRequest, request).ctx.call_state
+        if state.tenant_id:
+            response.headers[self.env.tenant_header] = state.tenant_id
+        if state.principal is not None:
+            # It was answered to somebody: no cache may hand it to the next one.
+            response.headers.setdefault("Cache-Control", "no-store")
         self._tell(request, response)
         return response
 

@@ -38,7 +38,7 @@ def test_an_upgrade_shows_stripes_price_and_charges_just_that(
     assert looked.changes["api_call: included"] == ("10,000", "100,000")
     assert confirm(client, "change-plan", looked).status_code == 302
     charged = sum(paid(sandbox, owner.customer_id)) - before
-    assert looked.changes["Charged now"] == ("–", f"{charged / 100:,.2f} USD")
+    assert looked.changes["Charged now"] == ("–", f"${charged / 100:,.2f}")
     assert owner.entitlements()["planCode"] == "pro"
     assert owner.entitlements()["used"] == 7
 

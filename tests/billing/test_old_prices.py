@@ -8,8 +8,8 @@ import pytest
 
 from billing import doctor
 from billing.models import Plan, PlanPrice
+from billing.money import price
 from billing.portal.subscription import overview
-from billing.text import price
 from config.contract import clock
 from config.contract.clients import clients
 from quotas.queries import current_entitlement

@@ -1,5 +1,6 @@
 """Statements: the numbers of a period, sealed once it is closed."""
 
+import csv
 from datetime import timedelta
 from io import StringIO
 
@@ -8,8 +9,10 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from billing.models import Statement
+from billing.statements.services import table_of
 from config.contract import clock
 from quotas import corrections
+from quotas.models import UsageCounter
 from quotas.rules import Allowance
 from quotas.services import grant
 from tests.support.cast import Org, data
@@ -131,6 +134,47 @@ def test_a_statement_comes_as_csv_too_and_not_for_unknown_periods(busy: Org) -> 
     out = StringIO()
     call_command("statement", busy.id, key(), "--csv", stdout=out)
     assert "api_call,used,3" in out.getvalue()
+
+
+def test_the_running_period_has_a_statement_from_its_first_second(busy: Org) -> None:
+    clock.set_offset(timedelta(days=32).total_seconds())
+    running = data(busy.get("/api/me/entitlements"))["periodKey"]
+
+    found = data(busy.get(f"/api/statements?periodKey={running}"))
+
+    assert running != f"{clock.real_now():%Y-%m}"
+    assert not UsageCounter.objects.filter(org_id=busy.id, period_key=running).exists()
+    assert (found["status"], found["digest"]) == ("open", None)
+    assert found["metrics"]["api_call"] == {
+        **dict.fromkeys(("adjusted", "counted", "voided", "forgiven", "used", "overage"), 0),
+        **{"included": 10_000, "remaining": 10_000, "days": []},
+    }
+    page = busy.get(f"/api/statements?periodKey={running}", Accept="text/html")
+    assert page.status_code == 200
+
+
+def test_a_metric_that_nobody_has_used_yet_stands_in_the_statement(busy: Org) -> None:
+    clock.set_offset(timedelta(days=32).total_seconds())
+    busy.use(1)
+
+    found = data(busy.get(f"/api/statements?periodKey={key()}"))
+
+    assert {name: one["used"] for name, one in found["metrics"].items()} == {
+        "api_call": 1,
+        "compute_ms": 0,
+    }
+
+
+def test_a_statement_as_csv_is_never_run_by_a_spreadsheet() -> None:
+    numbers = {"days": [{"date": "2026-11-01", "used": 3}], "adjusted": -5}
+
+    table = table_of({"periodKey": "=1+1", "metrics": {"@SUM(A1)": numbers}})
+
+    rows = list(csv.reader(StringIO(table)))
+    assert rows[1:] == [
+        ["'=1+1", "'@SUM(A1)", "2026-11-01", "3"],
+        ["'=1+1", "'@SUM(A1)", "adjusted", "-5"],
+    ]
 
 
 def test_a_seal_cannot_be_changed(busy: Org) -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing import text
+from billing import money, text
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,23 @@ from billing import text
         (12345, "kwd", "KWD 12.345"),
         (1200, "chf", "CHF 12.00"),
         (2**63, "usd", "$92,233,720,368,547,758.08"),
+        # As Stripe counts them: two decimals that are always zero,
+        (500, "ugx", "UGX 5"),
+        (-1_234_500, "ISK", "−ISK 12,345"),
+        # which nothing rounds away should they not be;
+        (550, "ugx", "UGX 5.50"),
+        # two in charges, none in payouts;
+        (1050, "huf", "HUF 10.50"),
+        (50000, "twd", "TWD 500.00"),
+        # none, and three.
+        (1234, "krw", "KRW 1,234"),
+        (5120, "kwd", "KWD 5.120"),
     ],
 )
 def test_money_is_written_in_its_currencys_own_units(
     amount: int, currency: str, written: str
 ) -> None:
-    assert text.money(amount, currency).replace("\N{NO-BREAK SPACE}", " ") == written
+    assert money.money(amount, currency).replace("\N{NO-BREAK SPACE}", " ") == written
 
 
 @pytest.mark.parametrize(
@@ -35,7 +46,7 @@ def test_money_is_written_in_its_currencys_own_units(
 def test_a_price_leaves_out_the_zeros_of_a_whole_amount(
     amount: int, currency: str, written: str
 ) -> None:
-    assert text.price(amount, currency, "month") == written
+    assert money.price(amount, currency, "month") == written
 
 
 @pytest.mark.parametrize(
@@ -49,10 +60,12 @@ def test_a_price_leaves_out_the_zeros_of_a_whole_amount(
         ("0.5", "jpy", "¥0.5"),
         ("12", "jpy", "¥12"),
         ("0", "usd", "$0.00"),
+        ("500", "ugx", "UGX 5"),
+        ("50", "ugx", "UGX 0.5"),
     ],
 )
 def test_the_price_of_a_unit_keeps_its_fractions(amount: str, currency: str, written: str) -> None:
-    assert text.unit_price(Decimal(amount), currency) == written
+    assert money.unit_price(Decimal(amount), currency).replace("\N{NO-BREAK SPACE}", " ") == written
 
 
 @pytest.mark.parametrize(

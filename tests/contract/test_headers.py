@@ -207,6 +207,17 @@ def test_answers_that_hold_tokens_are_not_stored(
     assert [answer.headers["Cache-Control"] for answer in answers] == ["no-store"] * 2
 
 
+def test_no_answer_to_somebody_is_kept_by_a_cache(org: Org) -> None:
+    answers = {str(route): call(route, org) for route in ROUTES if route.by}
+
+    kept = [
+        name
+        for name, answer in answers.items()
+        if answer.headers.get("Cache-Control") != "no-store"
+    ]
+    assert kept == []
+
+
 def test_every_answer_under_the_contract_is_json_in_utf_8(org: Org) -> None:
     answers = [call(route, org) for route in ROUTES if CALLS[str(route)].enveloped]
 

@@ -72,3 +72,12 @@ def test_statements_need_a_visit(org: Org) -> None:
     org.use(1)
 
     assert Visitor().get(f"/portal/statements/{clock.now():%Y-%m}.json").status_code == 401
+
+
+def test_an_address_that_names_nothing_is_a_missing_page(org: Org) -> None:
+    visitor = visitor_of(org)
+
+    for path in ("statements/%00", "statements/%00.csv", "statements/1999-01"):
+        assert visitor.get(f"/portal/{path}").status_code == 404, path
+    unknown = visitor.get("/portal/plans/unknown").status_code
+    assert visitor.get("/portal/plans/%00").status_code == unknown < 500

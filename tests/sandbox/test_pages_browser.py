@@ -48,8 +48,8 @@ def test_checkout_can_be_left_declined_and_paid(at_home: str, sandbox: Control, 
     page.set_viewport_size({"width": 380, "height": 700})
 
     page.goto(signed_up["checkoutUrl"])
-    expect(page.get_by_role("row", name="Starter")).to_contain_text("19.00 USD / month")
-    expect(page.get_by_role("row", name="Due today")).to_contain_text("0.00 USD")
+    expect(page.get_by_role("row", name="Starter")).to_contain_text("$19.00 / month")
+    expect(page.get_by_role("row", name="Due today")).to_contain_text("$0.00")
     assert fits(page)
     page.get_by_role("button", name="Back").click()
     expect(page).to_have_url(f"{at_home}/portal/checkout/left")

@@ -1,13 +1,12 @@
 """Print a statement."""
 
-import csv
 import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing.statements.page import html
-from billing.statements.services import rows_of, statement
+from billing.statements.services import statement, table_of
 from config.contract import clock
 from config.contract.errors import NotFound
 
@@ -33,7 +32,7 @@ class Command(BaseCommand):
         except NotFound:
             raise CommandError("No such organisation or period") from None
         if options["csv"]:
-            csv.writer(self.stdout).writerows(rows_of(found))
+            self.stdout.write(table_of(found), ending="")
         elif options["html"]:
             self.stdout.write(html(found, org_id=options["org_id"], now=now))
         else:

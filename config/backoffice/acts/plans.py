@@ -10,6 +10,7 @@ from billing.changes import services, standing
 from billing.changes.errors import PlanChangeConflict
 from billing.changes.preview import preview
 from billing.models import Plan, Subscription
+from billing.money import money
 from config.backoffice.acts.base import (
     ORG_PAGES,
     Asked,
@@ -23,7 +24,6 @@ from config.backoffice.acts.base import (
 )
 from config.backoffice.acts.forms import OrgActForm, choice
 from config.contract import clock
-from config.contract.money import money
 from quotas.models import Status
 
 _PERMISSION = "backoffice.change_plan"

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Model
 
 from billing.models import InvoiceRef, Operation, Organization, Subscription
-from billing.text import money
+from billing.money import money
 from config.backoffice.models import StaffAct, StaffActEnd
 from quotas.models import Adjustment, CounterRepair, Entitlement, Forgiveness
 from tokens.models import AuditEntry, OrgAccess

@@ -9,10 +9,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from billing import text
+from billing.money import money
 
 register = template.Library()
-register.filter("money", text.money)
+register.filter("money", money)
 
 
 @register.filter
