@@ -64,6 +64,6 @@ def test_it_is_refused_where_money_moves(sandbox: Control, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "tomorrow", "2030-01-01T00:00:00"])
-def test_time_is_not_moved_where_no_period_can_be_worked_out(at: str) -> None:
+def test_time_is_not_moved_where_no_period_can_be_worked_out(at: str, sandbox: Control) -> None:
     with pytest.raises(CommandError, match="--to: Expected an"):
         _run("advance", "--to", at)
