@@ -270,3 +270,19 @@ def test_a_password_that_a_superuser_sets_ends_all_sessions_of_the_account(
     )
 
     assert theirs.get("/admin/").status_code == 302
+
+
+def test_who_is_no_superuser_does_not_take_their_second_factor_away(staff: Staff) -> None:
+    client = staff("support")
+    user = User.objects.get(username="support")
+    user.set_password(PASSWORD)
+    user.save()
+    client.force_login(user)
+    device = TOTPDevice.objects.create(user=user, name="app", confirmed=True)
+
+    response = client.post(PAGE, {"password": PASSWORD, "code": code_of(device)})
+
+    assert response.status_code == 403
+    assert TOTPDevice.objects.filter(user=user).exists()
+    assert "ask a superuser" in client.get(PAGE).content.decode()
+    assert "Take it away" not in client.get(PAGE).content.decode()

@@ -1,4 +1,4 @@
-"""The page on which a member of staff sets a second factor up, or takes it away."""
+"""The page on which a member of staff sets a second factor up; a superuser takes theirs away."""
 
 from base64 import b32encode
 from typing import Any
@@ -8,6 +8,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -51,6 +52,8 @@ def page(request: HttpRequest) -> HttpResponse:
     assert isinstance(user, User)  # noqa: S101 - admin_view lets nobody else in
     form = ProofForm(request.POST or None)
     device = devices.device_of(user)
+    if device and request.method == "POST" and not user.is_superuser:
+        raise PermissionDenied  # who has taken a session over must not take this away as well
     if form.is_valid() and not user.check_password(form.cleaned_data["password"]):
         form.add_error("password", "That is not your password")
     if form.is_valid():
