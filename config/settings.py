@@ -161,11 +161,11 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "config.contract.middleware.ContextMiddleware",
+    "config.backoffice.csp.PolicyMiddleware",
     "config.machines.MachineMiddleware",
     "tokens.cors.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.backoffice.csp.PolicyMiddleware",
     "config.backoffice.pages.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
