@@ -38,7 +38,7 @@ def fall_behind(life: Life) -> WebhookEvent:
     )
     event = WebhookEvent.objects.filter(type="customer.subscription.updated").latest("pk")
     event.state, event.error = State.PARKED, "boom"
-    event.save()
+    event.save(update_fields=["state", "error"])
     return event
 
 
