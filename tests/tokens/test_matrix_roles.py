@@ -111,6 +111,7 @@ MATRIX: Mapping[str, str] = {
     "GET admin/second-factor/": PAGES,
     "GET admin/": PAGES,
     "GET ": LEADS_ON,
+    "GET ^admin/(?:autocomplete|r)/": NO_SUCH,
     "GET ^api(?:/.*)?$": NO_SUCH,
 }
 _ADDRESSES = count()
@@ -142,6 +143,7 @@ class Caller:
         route = API.get(name)
         if route is None:
             path = name.removeprefix("GET ").replace("^api(?:/.*)?$", "api/none")
+            path = path.replace("^admin/(?:autocomplete|r)/", "admin/autocomplete/")
             path = path.replace("<str:org_id>", self.org.id)
             return via.get(f"/{path}", headers=headers)
         if route.by == "organisation" and "Authorization" in headers:
