@@ -76,7 +76,10 @@ def test_a_worker_that_hears_nothing_though_work_is_due_ends_itself(
     running(plant, sandbox, gateway)
     monkeypatch.setattr(app.conf, "broker_url", plant.broker_url)
     monkeypatch.setattr(app.conf, "broker_write_url", plant.broker_url)
-    app.control.cancel_consumer("celery")  # it is deaf from here on
+    # It is deaf from here on; told again until it says so, as it may not listen yet.
+    assert plant.wait_until(
+        lambda: bool(app.control.cancel_consumer("celery", reply=True, timeout=1)), SETTLED
+    )
 
     _, events = made_events(sandbox, gateway, 2)
     assert [plant.deliver(event) for event in events] == [202] * 2
