@@ -1,5 +1,6 @@
 """Organisations, what is sold to them, and the mirror of what Stripe says."""
 
+from collections.abc import Mapping
 from copy import copy
 from datetime import datetime
 from decimal import ROUND_HALF_UP
@@ -303,9 +304,14 @@ class Subscription(models.Model):
             return self.scheduled_plan_code
         return self.plan_code
 
-    def plan(self) -> Plan | None:
-        """Return its plan at the price that is paid for it; None where no plan is known."""
-        plan = Plan.objects.prefetch_related("metrics").filter(code=self.plan_code).first()
+    def plan(self, among: Mapping[str, Plan] | None = None) -> Plan | None:
+        """Return its plan at the price that is paid for it; None where no plan is known.
+
+        `among` are plans by code that the caller has read already, with their metrics.
+        """
+        plan = (among or {}).get(self.plan_code) or (
+            Plan.objects.prefetch_related("metrics").filter(code=self.plan_code).first()
+        )
         price = PlanPrice.objects.filter(
             stripe_price_id=self.stripe_price_id, plan_code=self.plan_code
         ).first()

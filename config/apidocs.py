@@ -10,7 +10,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.views import APIView
 
 from config import plainroutes
-from config.contract.errors import UnknownParameter
+from config.contract.errors import NotFound, UnknownParameter
 from tokens.authentication import (
     StaffAuthentication,
     TokenAuthentication,
@@ -85,6 +85,13 @@ class SchemaView(_Strict, SpectacularAPIView):
     _lock = threading.Lock()
     _document: dict[str, Any] | None = None
     _written: dict[str, bytes] = {}
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        """Raise NotFound for a format that is empty or one of two, as for one there is not."""
+        super().initial(request, *args, **kwargs)
+        formats = request.query_params.getlist("format")
+        if len(formats) > 1 or "" in formats:
+            raise NotFound
 
     def _get_schema_response(self, request: Any) -> HttpResponse:
         renderer = request.accepted_renderer

@@ -39,7 +39,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     said = "The request is not valid"
     if isinstance(exception, DisallowedHost):
         said = "The Host is not one of ALLOWED_HOSTS"
-        logger.warning("host_refused", host=request.META.get("HTTP_HOST", "")[:253])
+        # Not which: a client may write anything there, and it must not reach the log.
+        logger.warning("host_refused")
     if _is_api(request):
         return error_response(request, ValidationFailed({"": [said]}))
     return defaults.bad_request(request, exception)

@@ -66,7 +66,7 @@ def overview(current: CurrentEntitlement, *, now: datetime) -> Overview:
     held = plans.get(current.plan_code) or Plan.objects.filter(code=current.plan_code).first()
     if mirror is not None and mirror.plan_code == current.plan_code:
         # At the price that is paid for it, which the catalogue may have changed since.
-        held = mirror.plan()
+        held = mirror.plan(plans)
     quantity = mirror.quantity if mirror is not None else 1
     label, tone = _LABELS.get(Status(entitlement.status), _ENDED)
     if label in ("Trial", "Active") and not rules.has_access(entitlement, now):

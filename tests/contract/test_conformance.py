@@ -22,6 +22,7 @@ from tests.contract.credentials import operators_token, staff_token
 from tests.contract.narrowed import aim, narrowed
 from tests.sandbox.server import Control
 from tests.support.cast import Org
+from tests.support.length import at_length
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,6 +44,7 @@ _ASKS_STRIPE = "^/api/(plans/|invoices|payments)"
 _HOW = settings(
     deadline=None,
     database=None,
+    derandomize=not at_length(),
     print_blob=False,
     suppress_health_check=list(HealthCheck),
 )
@@ -84,41 +86,29 @@ def owner(caller: Org) -> Org:
     return new_owner()
 
 
+@pytest.mark.torture
 @others.parametrize()
-@settings(_HOW, max_examples=6, derandomize=True)
+@settings(_HOW, max_examples=200 if at_length() else 6)
 def test_every_operation_does_what_the_document_says(case: Any, caller: Org) -> None:
     _call(case, caller)
 
 
+@pytest.mark.torture
 @asking_stripe.parametrize()
-@settings(_HOW, max_examples=4, derandomize=True)
+@settings(_HOW, max_examples=50 if at_length() else 4)
 def test_what_asks_stripe_does_what_the_document_says(case: Any, owner: Org) -> None:
     _call(case, owner)
 
 
-@pytest.mark.torture
-@others.parametrize()
-@settings(_HOW, max_examples=200)
-def test_every_operation_at_length(case: Any, caller: Org) -> None:
-    _call(case, caller, by_all=True)
-
-
-@pytest.mark.torture
-@asking_stripe.parametrize()
-@settings(_HOW, max_examples=50)
-def test_what_asks_stripe_at_length(case: Any, owner: Org) -> None:
-    _call(case, owner, by_all=True)
-
-
-def _call(case: Any, org: Org, *, by_all: bool = False) -> None:
+def _call(case: Any, org: Org) -> None:
     _about[:] = [org]
     lenient = case.operation.label in _LENIENT
     chosen = [one for one in _CHECKS if not (lenient and one is checks.negative_data_rejection)]
-    for headers in _callers(case, org, by_all=by_all):
+    for headers in _callers(case, org):
         case.call_and_validate(headers=headers, checks=chosen)
 
 
-def _callers(case: Any, org: Org, *, by_all: bool) -> list[dict[str, str]]:
+def _callers(case: Any, org: Org) -> list[dict[str, str]]:
     """Return the credentials to call with: all, or only who may for what is wrong anyway."""
     schemes = {name for one in case.operation.definition.raw["security"] for name in one}
     if not schemes:
@@ -129,5 +119,5 @@ def _callers(case: Any, org: Org, *, by_all: bool) -> list[dict[str, str]]:
         "staffToken": staff_token(),
     }
     is_right = case.meta.generation.mode.is_positive
-    chosen = tokens if by_all or is_right else schemes
+    chosen = tokens if at_length() or is_right else schemes
     return [{"Authorization": f"Bearer {tokens[name]}"} for name in chosen]

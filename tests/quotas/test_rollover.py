@@ -84,7 +84,8 @@ def test_one_whose_periods_would_overlap_is_named_and_the_rest_of_its_page_goes_
 ) -> None:
     now = clock.now() + timedelta(days=32)
     UsageCounter.objects.filter(org_id=org.id, metric="api_call").update(
-        period_end=now - timedelta(minutes=1)
+        period_end=now - timedelta(minutes=1),
+        closed_at=now - timedelta(minutes=1),  # an open one would be cut short
     )
 
     done = run(now=now)
