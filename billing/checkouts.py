@@ -22,6 +22,7 @@ from django.db import transaction
 
 from billing import catalogue, convergence, operations
 from billing.models import Operation, Organization, Plan, Subscription
+from billing.overage.deal import overage_prices
 from billing.stripe_gateway import Gateway, StripeKeyRefused, StripeNotFound, StripeRefused
 from config.contract import clock
 from config.contract.clients import clients
@@ -144,6 +145,7 @@ def start_trial(org_id: str, plan: Plan, *, ends_at: datetime, now: datetime) ->
         plan_code=plan.code,
         status=Status.TRIALING,
         allowances=catalogue.allowances_of(plan),
+        overage_prices=overage_prices(plan),
         because="sign-up",
         now=now,
         # Where Stripe will count the billing periods from.
@@ -213,6 +215,7 @@ def stop_trial(entitlement: Entitlement, *, because: str, now: datetime) -> None
         plan_code=plan.code,
         status=Status.CANCELED,
         allowances=catalogue.allowances_of(plan),
+        overage_prices=overage_prices(plan),
         because=because,
         now=now,
         anchor_at=entitlement.anchor_at,

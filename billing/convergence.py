@@ -22,6 +22,7 @@ from django.db import transaction
 
 from billing import catalogue, known_prices, numbering
 from billing.models import InvoiceRef, Organization, Plan, PlanPrice, Subscription
+from billing.overage import deal
 from billing.stripe_gateway import Gateway, StripeNotFound, is_metered
 from config.contract import clock, history
 from config.contract.clients import clients
@@ -179,6 +180,7 @@ def grant_from_mirrors(org_id: str, *, because: str) -> None:
         plan_code=plan.code,
         status=leading.status,
         allowances=catalogue.allowances_of(plan, quantity=leading.quantity),
+        overage_prices=leading.overage_prices,
         because=because,
         now=now,
         anchor_at=leading.billing_cycle_anchor or leading.created_at or now,
@@ -248,14 +250,25 @@ def main_item(subscription: Json) -> Json:
 
 def item_that_sells(items: list[Json]) -> PlanItem | None:
     """Return the item that sells a plan; prices are whole or (in a schedule's phase) ids."""
+    own = [item for item in _plans_items(items) if item.price.is_plans_own]
+    return max(own, key=lambda item: item.price.monthly_amount, default=None)
+
+
+def _plans_items(items: list[Json]) -> list[PlanItem]:
+    """Return those of the items that sell a plan, or use past one."""
     whole = [item["price"] for item in items if isinstance(item["price"], dict)]
     known = known_prices.identified(whole)
     known |= known_prices.by_id(_id(item["price"]) for item in items if item["price"] not in whole)
-    sold = [
+    return [
         PlanItem(item, known[_id(item["price"])]) for item in items if _id(item["price"]) in known
     ]
-    own = [one for one in sold if one.price.is_plans_own]
-    return max(own, key=lambda one: one.price.monthly_amount, default=None)
+
+
+def _overage_prices(sold: PlanItem, items: list[Json], kept: deal.Stored) -> deal.Stored:
+    """Return what use past the plan that is sold costs, of which `kept` held so far."""
+    metered = any(isinstance(item["price"], str) or is_metered(item) for item in items)
+    prices = [item.price for item in _plans_items(items)] if metered else []
+    return deal.overage_prices(sold.plan, item_prices=prices, kept=kept)
 
 
 def is_collection_given_up(subscription: Json) -> bool:
@@ -298,10 +311,14 @@ def _write(mirror: Subscription, fetched: Fetched) -> None:
     sold = sold_item(subscription)
     item = main_item(subscription) if sold is None else sold.item
     was = mirror.status
+    kept = _kept_prices(mirror, price_id=item["price"]["id"])
     mirror.stripe_customer_id = str(subscription["customer"])
     mirror.status = status_of(subscription)
     if sold is not None:
         mirror.plan_code, mirror.quantity = sold.price.plan_code, sold.quantity
+        mirror.overage_prices = _overage_prices(
+            sold, subscription["items"]["data"], kept.get(mirror.plan_code, {})
+        )
     elif mirror.status not in Subscription.TERMINAL:
         # The last known plan stays; whether there is access does not depend on it.
         logger.error("price_unknown", subscription=subscription["id"])
@@ -319,22 +336,42 @@ def _write(mirror: Subscription, fetched: Fetched) -> None:
         mirror.past_due_since = mirror.past_due_since if was == Status.PAST_DUE else now
     else:
         mirror.past_due_since = None
-    following = _next_plan(fetched, mirror)
-    mirror.scheduled_plan_code, mirror.scheduled_quantity, mirror.scheduled_at = following
+    _write_next_plan(mirror, fetched, kept)
 
 
-def _next_plan(fetched: Fetched, mirror: Subscription) -> tuple[str, int, datetime | None]:
-    """Return the plan that a schedule changes to, how many of it, and when.
+def _kept_prices(mirror: Subscription, *, price_id: str) -> dict[str, deal.Stored]:
+    """Return what a mirror knows, by plan, of the prices of use past it.
+
+    Whoever was moved to another price of the same plan has a new deal in all.
+    """
+    kept = {}
+    if mirror.scheduled_plan_code:
+        kept[mirror.scheduled_plan_code] = mirror.scheduled_overage_prices
+    if mirror.plan_code and mirror.stripe_price_id == price_id:
+        kept[mirror.plan_code] = mirror.overage_prices
+    return kept
+
+
+def _write_next_plan(mirror: Subscription, fetched: Fetched, kept: dict[str, deal.Stored]) -> None:
+    """Write down the plan that a schedule changes to, how many of it, at what, and when.
 
     A phase that sells no plan says nothing of it: the running one goes on here.
     """
+    mirror.scheduled_plan_code, mirror.scheduled_quantity, mirror.scheduled_at = "", 1, None
+    mirror.scheduled_overage_prices = {}
     schedule = fetched.schedule
-    if schedule is not None and schedule["status"] in ("active", "not_started"):
-        for phase in _later_phases(schedule):
-            sold = item_that_sells(phase["items"])
-            if sold is not None and sold.price.plan_code != mirror.plan_code:
-                return sold.price.plan_code, sold.quantity, instant(phase["start_date"])
-    return "", 1, None
+    if schedule is None or schedule["status"] not in ("active", "not_started"):
+        return
+    for phase in _later_phases(schedule):
+        sold = item_that_sells(phase["items"])
+        if sold is not None and sold.price.plan_code != mirror.plan_code:
+            mirror.scheduled_plan_code = sold.price.plan_code
+            mirror.scheduled_quantity = sold.quantity
+            mirror.scheduled_at = instant(phase["start_date"])
+            mirror.scheduled_overage_prices = _overage_prices(
+                sold, phase["items"], kept.get(sold.price.plan_code, {})
+            )
+            return
 
 
 def unknown_phases(fetched: Fetched) -> list[Json]:
@@ -362,6 +399,7 @@ def _scheduled(mirror: Subscription, current: Plan) -> ScheduledChange | None:
         catalogue.period_rule_of(plan),
         # Another interval starts a billing cycle of its own.
         mirror.scheduled_at if plan.interval != current.interval else None,
+        mirror.scheduled_overage_prices,
     )
 
 

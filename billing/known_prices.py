@@ -91,13 +91,20 @@ def learn(gateway: Gateway, prices: Iterable[Json], *, now: datetime) -> None:
 def learn_of_items(gateway: Gateway, prices: Iterable[Json], *, now: datetime) -> None:
     """Remember the plans' prices among those of one subscription. As `learn`.
 
-    Where one is found to sell the plan, Stripe is not asked of the add-ons beside it.
+    Where one is found to sell the plan, Stripe is not asked of the add-ons beside it, but
+    of a metered price of the same product that does not say what it meters.
     """
     prices = list(prices)
     known = identified(prices)
-    if not any(plan_price.is_plans_own for plan_price in known.values()):
-        known = find(gateway, prices, now=now)
-    _remember(known)
+    own = [price for price in prices if price["id"] in known and known[price["id"]].is_plans_own]
+    products = {_id(price.get("product")) for price in own}
+    unknown = [
+        price
+        for price in prices
+        if price["id"] not in known
+        and (not own or (_wants_metric(price) and _id(price.get("product")) in products))
+    ]
+    _remember(known | find(gateway, unknown, now=now) if unknown else known)
 
 
 def _remember(known: Mapping[str, PlanPrice]) -> None:

@@ -262,6 +262,12 @@ class Subscription(models.Model):
     stripe_item_id = models.CharField(max_length=255, blank=True)
     stripe_price_id = models.CharField(max_length=255, blank=True, db_default="")
     quantity = models.PositiveBigIntegerField(default=1, db_default=1)
+    overage_prices = models.JSONField(
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text="What a unit past the plan costs it, by metric (billing.overage.deal).",
+    )
     stripe_schedule_id = models.CharField(max_length=255, blank=True)
     current_period_start = models.DateTimeField(null=True, blank=True)
     current_period_end = models.DateTimeField(null=True, blank=True)
@@ -271,6 +277,7 @@ class Subscription(models.Model):
     cancel_at = models.DateTimeField(null=True, blank=True)
     scheduled_plan_code = models.CharField(max_length=40, blank=True)
     scheduled_quantity = models.PositiveBigIntegerField(default=1, db_default=1)
+    scheduled_overage_prices = models.JSONField(default=dict, db_default={}, blank=True)
     scheduled_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(null=True, blank=True, help_text="When Stripe made it.")

@@ -1,5 +1,6 @@
 """What answers when no view does: the envelope under /api, a plain page elsewhere."""
 
+import re
 import sys
 from typing import Any
 
@@ -20,6 +21,8 @@ from config.contract.errors import (
 from config.contract.responses import as_api_error, error_response, log_failure, route_of
 
 logger = structlog.get_logger("metergate.request")
+#: A host as DNS has them, with its port: in lower case, and nothing else.
+_HOST = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*(:[0-9]{1,5})?")
 
 
 def _is_api(request: HttpRequest) -> bool:
@@ -39,8 +42,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     said = "The request is not valid"
     if isinstance(exception, DisallowedHost):
         said = "The Host is not one of ALLOWED_HOSTS"
-        # Not which: a client may write anything there, and it must not reach the log.
-        logger.warning("host_refused")
+        host = request.META.get("HTTP_HOST", "")
+        # Named where it is a name of a host: a client may write anything else there as well.
+        logger.warning("host_refused", host=host if _HOST.fullmatch(host) else None)
     if _is_api(request):
         return error_response(request, ValidationFailed({"": [said]}))
     return defaults.bad_request(request, exception)

@@ -69,6 +69,12 @@ class Entitlement(models.Model):
     status_since = models.DateTimeField()
     status_because = models.CharField(max_length=200, blank=True)
     allowances = models.JSONField()
+    overage_prices = models.JSONField(
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text="What a unit past the plan was sold at, by metric. Nothing here depends on it.",
+    )
     allowances_since = models.DateTimeField()
     prior_allowances = models.JSONField(default=dict)
     period_rule = models.CharField(
@@ -87,6 +93,7 @@ class Entitlement(models.Model):
     )
     scheduled_plan_code = models.CharField(max_length=40, blank=True)
     scheduled_allowances = models.JSONField(null=True, blank=True)
+    scheduled_overage_prices = models.JSONField(default=dict, db_default={}, blank=True)
     scheduled_at = models.DateTimeField(null=True, blank=True)
     scheduled_period_rule = models.CharField(max_length=20, choices=PeriodRule, blank=True)
     scheduled_anchor_at = models.DateTimeField(null=True, blank=True)

@@ -1,7 +1,7 @@
 """What billing pushes down, and nothing else writes: the entitlement."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ class ScheduledChange:
     at: datetime
     period_rule: str = ""
     anchor_at: datetime | None = None
+    overage_prices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def grant(
@@ -41,8 +42,12 @@ def grant(
     past_due_since: datetime | None = None,
     ends_at: datetime | None = None,
     scheduled: ScheduledChange | None = None,
+    overage_prices: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Say what an organisation may use from `now` on.
+
+    `overage_prices` are kept beside the allowances, so that the history knows what was
+    sold and at what; no limit depends on them.
 
     A higher limit applies to open counters at once, a lower one to the first
     period that begins at or after `now`. Where the anchor of billing periods
@@ -57,6 +62,7 @@ def grant(
         "plan_code": plan_code,
         "status": status,
         "allowances": _snapshot(allowances),
+        "overage_prices": overage_prices or {},
         "period_rule": period_rule,
         "anchor_at": anchor_at,
         "trial_ends_at": trial_ends_at,
@@ -64,6 +70,7 @@ def grant(
         "ends_at": ends_at,
         "scheduled_plan_code": scheduled.plan_code if scheduled else "",
         "scheduled_allowances": _snapshot(scheduled.allowances) if scheduled else None,
+        "scheduled_overage_prices": scheduled.overage_prices if scheduled else {},
         "scheduled_at": scheduled.at if scheduled else None,
         "scheduled_period_rule": scheduled.period_rule if scheduled else "",
         "scheduled_anchor_at": scheduled.anchor_at if scheduled else None,

@@ -11,6 +11,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Greatest
 
 from billing.models import Operation, PlanAllowance, UnpricedOverage
+from billing.overage.deal import UnitPrice
 from config.contract import clock
 from quotas.models import Entitlement, Overage, UsageCounter
 
@@ -89,9 +90,10 @@ def unwritten(*, now: datetime) -> QuerySet[UsageCounter]:
 
 
 def _operation_for(counter: UsageCounter) -> Operation | None:
-    allowance = _allowance_of(counter)
-    if allowance is None or allowance.overage_unit_amount is None:
+    sold = _sold_at(counter)
+    if sold is None:
         return None
+    plan_code, price = sold
     real_now = clock.real_now()
     return Operation(
         uuid=uuid_of(counter.org_id, counter.metric, counter.period_start),
@@ -102,43 +104,52 @@ def _operation_for(counter: UsageCounter) -> Operation | None:
             "metric": counter.metric,
             "periodKey": counter.period_key,
             "units": counter.used - counter.limit,
-            "planCode": allowance.plan.code,
-            "unitAmount": f"{allowance.overage_unit_amount.normalize():f}",
-            "currency": allowance.plan.currency,
+            "planCode": plan_code,
+            **price.stored(),
         },
         lease_until=real_now,
         created_at=real_now,
     )
 
 
-def _allowance_of(counter: UsageCounter) -> PlanAllowance | None:
-    """Return the price of the plan that last allowed overage before the period's end."""
-    told = (
+def _sold_at(counter: UsageCounter) -> tuple[str, UnitPrice] | None:
+    """Return the plan that last allowed overage before the period's end, and its price then.
+
+    The price is the one that was granted with it (billing.overage.deal). None where none
+    was, as before these were kept, and the catalogue has none today.
+    """
+    granted = (
         Entitlement.pgh_event_model.objects.filter(  # type: ignore[attr-defined]
             org_id=counter.org_id, updated_at__lt=counter.period_end
         )
         .order_by("-pgh_id")
         .values_list(
-            *("scheduled_at", "scheduled_plan_code", "scheduled_allowances"),
-            *("plan_code", "allowances"),
+            *("scheduled_at", "scheduled_plan_code"),
+            *("scheduled_allowances", "scheduled_overage_prices"),
+            *("plan_code", "allowances", "overage_prices"),
         )
     )
-    for (
-        scheduled_at,
-        scheduled_code,
-        scheduled_allowances,
-        plan_code,
-        allowances,
-    ) in told.iterator():
-        sets = [(plan_code, allowances)]
+    for scheduled_at, *scheduled, code, allowances, prices in granted.iterator():
+        plans = [(code, allowances, prices)]
         if scheduled_at is not None and scheduled_at < counter.period_end:
             # It took over by itself: no later row need say so before the period's end.
-            sets.insert(0, (scheduled_code, scheduled_allowances))
-        for code, snapshot in sets:
+            plans.insert(0, tuple(scheduled))
+        for plan_code, snapshot, plan_prices in plans:
             if (snapshot.get(counter.metric) or {}).get("overage") == Overage.ALLOW:
-                return (
-                    PlanAllowance.objects.select_related("plan")
-                    .filter(plan__code=code, metric=counter.metric)
-                    .first()
+                price = UnitPrice.from_stored(plan_prices, counter.metric) or _listed(
+                    plan_code, counter.metric
                 )
+                return None if price is None else (plan_code, price)
     return None
+
+
+def _listed(plan_code: str, metric: str) -> UnitPrice | None:
+    """Return what the catalogue says today."""
+    allowance = (
+        PlanAllowance.objects.select_related("plan")
+        .filter(plan__code=plan_code, metric=metric)
+        .first()
+    )
+    if allowance is None or allowance.overage_unit_amount is None:
+        return None
+    return UnitPrice(allowance.overage_unit_amount, allowance.plan.currency)

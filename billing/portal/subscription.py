@@ -11,9 +11,10 @@ from billing import catalogue
 from billing.changes import standing
 from billing.models import Plan, Subscription
 from billing.money import price, unit_price
+from billing.overage import deal
 from billing.text import day, metric_name, units
 from quotas import rules
-from quotas.models import Entitlement, Overage, Status
+from quotas.models import Entitlement, Status
 from quotas.queries import CurrentEntitlement
 
 Way = Literal["upgrade", "downgrade", "subscribe"]
@@ -100,14 +101,17 @@ def way_to(plan: Plan, mirror: Subscription | None, held: Plan | None) -> Way | 
     return "downgrade" if held.is_dearer_than(plan) and mirror.cancel_at is None else None
 
 
-def includes(plan: Plan, quantity: int = 1) -> list[str]:
-    """Write out what so many of a plan include."""
+def includes(plan: Plan, quantity: int = 1, *, kept: deal.Stored | None = None) -> list[str]:
+    """Write out what so many of a plan include; `kept` is what is paid past it already."""
+    prices = deal.overage_prices(plan, kept=kept)
     lines = []
-    for one in plan.metrics.all():
+    for allowance in plan.metrics.all():
         more = ""
-        if one.overage == Overage.ALLOW and one.overage_unit_amount is not None:
-            more = f", then {unit_price(one.overage_unit_amount, plan.currency)} each"
-        lines.append(f"{metric_name(one.metric)}: {units(one.included_units * quantity)}{more}")
+        price = deal.UnitPrice.from_stored(prices, allowance.metric)
+        if price is not None:
+            more = f", then {unit_price(price.amount, price.currency)} each"
+        included = units(allowance.included_units * quantity)
+        lines.append(f"{metric_name(allowance.metric)}: {included}{more}")
     return lines
 
 
@@ -122,8 +126,14 @@ def _offer(
     # A change keeps the quantity; who subscribes again buys one.
     quantity = mirror.quantity if mirror is not None and _is_live(mirror) else 1
     shown = held if current and held is not None else plan
+    kept = mirror.overage_prices if current and mirror is not None else None
     return Offer(
-        plan.code, plan.name, costs(shown, quantity), includes(plan, quantity), current, way
+        plan.code,
+        plan.name,
+        costs(shown, quantity),
+        includes(plan, quantity, kept=kept),
+        current,
+        way,
     )
 
 

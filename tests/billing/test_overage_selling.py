@@ -12,6 +12,7 @@ from billing.models import Plan, UnpricedOverage
 from config.backoffice.dashboard.lights import State, lights
 from config.contract import clock
 from config.contract.clients import clients
+from quotas.models import Entitlement
 from tests.billing.catalogues import sync
 from tests.billing.overages import (
     EACH,
@@ -43,6 +44,8 @@ def test_a_price_nobody_knows_waits_for_the_catalogue(owner: Owner, sandbox: Con
     owner.use(INCLUDED + 1_000)
     plan = Plan.objects.get(code="business")
     plan.metrics.filter(metric="api_call").update(overage="block", overage_unit_amount=None)
+    # Granted before prices were kept with what is granted.
+    Entitlement.objects.filter(org_id=owner.id).update(overage_prices={})
     closed(sandbox)
 
     unpriced = charge()
