@@ -8,6 +8,7 @@ import pytest
 
 from billing import convergence, doctor, prices
 from billing.models import Organization, Plan, PlanPrice, Subscription
+from billing.overage.deal import Stored, overage_prices
 from config.contract import clock
 from config.contract.clients import clients
 from config.contract.ids import new_id
@@ -100,16 +101,18 @@ def test_a_thousand_subscribers_keep_their_deal_through_twenty_price_changes(
 ) -> None:
     chance = random.Random(20)
     subscribers = length.of(12, 1_000)
-    deals: dict[str, tuple[str, str, int]] = {}
+    deals: dict[str, tuple[str, str, Stored]] = {}
+    amounts: dict[str, int] = {}
     history: list[dict[str, int]] = []
     for number in range(CHANGES):
         history.append(shuffled_amounts(chance, history))
-        reprice(tmp_path, history[-1])
+        reprice(tmp_path, history[-1], overage=f"0.{chance.randint(1, 99):02}")
         share = subscribers * (number + 1) // CHANGES - subscribers * number // CHANGES
         for _ in range(share):
             plan = Plan.objects.prefetch_related("metrics").get(code=chance.choice(CODES))
             org_id, price_id = subscribe(plan)
-            deals[org_id] = plan.code, price_id, plan.amount
+            deals[org_id] = plan.code, price_id, overage_prices(plan)
+            amounts[org_id] = plan.amount
         sandbox.travel(days=1)
     old = PlanPrice.objects.exclude(sold_until=None).values_list("stripe_price_id", flat=True)
     for price_id in chance.sample(sorted(old), len(old) // 3):
@@ -124,13 +127,14 @@ def test_a_thousand_subscribers_keep_their_deal_through_twenty_price_changes(
     assert not WebhookEvent.objects.exclude(state="processed").exists()
     mirrors = {mirror.org_id: mirror for mirror in Subscription.objects.all()}
     assert {
-        org_id: (mirror.plan_code, mirror.stripe_price_id) for org_id, mirror in mirrors.items()
-    } == {org_id: deal[:2] for org_id, deal in deals.items()}
+        org_id: (mirror.plan_code, mirror.stripe_price_id, mirror.overage_prices)
+        for org_id, mirror in mirrors.items()
+    } == deals
     customers = dict(Organization.objects.values_list("org_id", "stripe_customer_id"))
     charged: dict[str, list[int]] = {}
     for invoice in sandbox.objects("invoice"):
         charged.setdefault(invoice["customer"], []).append(invoice["amount_paid"])
-    for org_id, (_, _, amount) in deals.items():
+    for org_id, amount in amounts.items():
         assert charged[customers[org_id]] == [amount, amount]
 
     for org_id, (code, _, _) in deals.items():
