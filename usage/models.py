@@ -87,6 +87,10 @@ class UsageVoid(models.Model):
                 fields=["org_id", "request_id"], name="usage_void_taken_back_once"
             ),
         ]
+        indexes = [
+            # The voids behind one counter: a statement, a repair.
+            models.Index(fields=["org_id", "metric", "period_start"], name="usage_void_by_counter"),
+        ]
         triggers = [
             pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
         ]
@@ -179,6 +183,9 @@ class DailyUsage(models.Model):
     day = models.DateField()
     used = models.BigIntegerField()
     events = models.BigIntegerField()
+    voided = models.BigIntegerField(
+        default=0, db_default=0, help_text="Units of the day's events that were voided."
+    )
 
     class Meta:
         verbose_name_plural = "daily usage"

@@ -28,23 +28,27 @@ _LOCK = 7_301  # the class of our advisory locks; the day is the object
 
 _ROLL = """
 WITH fresh AS (
-    SELECT e.org_id, e.metric, sum(e.value) AS used, count(*) AS events
+    SELECT e.org_id, e.metric,
+           sum(e.value) FILTER (WHERE v.id IS NULL) AS used,
+           count(*) FILTER (WHERE v.id IS NULL) AS events,
+           coalesce(sum(v.value), 0) AS voided
       FROM usage_usageevent e
+      LEFT JOIN usage_usagevoid v ON v.org_id = e.org_id AND v.request_id = e.request_id
      WHERE e.counted_at >= %(start)s AND e.counted_at < %(end)s
-       AND NOT EXISTS (SELECT FROM usage_usagevoid v
-                        WHERE v.org_id = e.org_id AND v.request_id = e.request_id)
      GROUP BY e.org_id, e.metric
+    HAVING count(*) > count(v.id)
 ), gone AS (
     DELETE FROM usage_dailyusage d
      WHERE d.day = %(day)s
        AND NOT EXISTS (SELECT FROM fresh f WHERE f.org_id = d.org_id AND f.metric = d.metric)
     RETURNING 1
 ), written AS (
-    INSERT INTO usage_dailyusage AS d (org_id, metric, day, used, events)
-    SELECT org_id, metric, %(day)s, used, events FROM fresh
+    INSERT INTO usage_dailyusage AS d (org_id, metric, day, used, events, voided)
+    SELECT org_id, metric, %(day)s, used, events, voided FROM fresh
         ON CONFLICT (org_id, metric, day)
-        DO UPDATE SET used = excluded.used, events = excluded.events
-        WHERE (d.used, d.events) IS DISTINCT FROM (excluded.used, excluded.events)
+        DO UPDATE SET used = excluded.used, events = excluded.events, voided = excluded.voided
+        WHERE (d.used, d.events, d.voided)
+              IS DISTINCT FROM (excluded.used, excluded.events, excluded.voided)
     RETURNING 1
 )
 SELECT (SELECT coalesce(sum(events), 0) FROM fresh),

@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Sum
-
 from billing.models import InvoiceRef
 from config.contract.bodies import rfc3339
 from quotas.corrections import is_closed
 from quotas.models import Entitlement, UsageCounter
 from quotas.queries import unopened_counters
-from usage.models import UsageVoid
-from usage.queries import series
+from usage.counter_days import CounterDays, days_in_ledger, days_of
 
 Json = dict[str, Any]
 
@@ -27,6 +24,11 @@ class Books:
     start: datetime
     end: datetime
     counters: tuple[UsageCounter, ...]
+
+    @property
+    def versions(self) -> tuple[tuple[int, int], ...]:
+        """Which rows these are, in which versions."""
+        return tuple((counter.pk, counter.version) for counter in self.counters)
 
     def is_closed(self, *, now: datetime) -> bool:
         """Tell whether nothing of the period can change any more."""
@@ -70,22 +72,41 @@ def _books(org_id: str, period_key: str, counters: Sequence[UsageCounter]) -> Bo
     )
 
 
+#: The numbers of one metric, in the order in which people read them.
+_NUMBERS = (
+    *("included", "adjusted", "counted", "voided", "forgiven"),
+    *("used", "remaining", "overage", "days"),
+)
+
+
 def metrics_of(books: Books) -> Json:
     """Return the numbers by metric; included + adjusted - (counted - forgiven) = remaining.
 
     `counted` is net of `voided`; `overage` are the units past what was included.
     """
-    return {counter.metric: _metric(counter) for counter in books.counters}
+    return {counter.metric: _metric(counter, days_of(counter)) for counter in books.counters}
 
 
-def canonical(books: Books) -> Json:
-    """Return what the seal of a closed period covers: the ledger's part, nothing of Stripe's."""
+def canonical(books: Books, *, from_ledger: bool = False) -> Json:
+    """Return what the seal of a closed period covers: the ledger's part, nothing of Stripe's.
+
+    `from_ledger` reads every day from the ledger, also where it is known already.
+    """
+    days = days_in_ledger if from_ledger else days_of
     return {
         "orgId": books.org_id,
         "periodKey": books.period_key,
         "periodStart": rfc3339(books.start),
         "periodEnd": rfc3339(books.end),
-        "metrics": metrics_of(books),
+        "metrics": {counter.metric: _metric(counter, days(counter)) for counter in books.counters},
+    }
+
+
+def metrics_in(rows: Json) -> Json:
+    """Return the numbers by metric out of canonical rows, as `metrics_of` orders them."""
+    return {
+        metric: {name: numbers[name] for name in _NUMBERS}
+        for metric, numbers in sorted(rows["metrics"].items())
     }
 
 
@@ -118,27 +139,15 @@ def invoice_ids(books: Books) -> list[str]:
     )
 
 
-def _metric(counter: UsageCounter) -> Json:
-    voided = UsageVoid.objects.filter(
-        org_id=counter.org_id, metric=counter.metric, period_start=counter.period_start
-    ).aggregate(total=Sum("value"))["total"]
-    points = series(
-        org_id=counter.org_id,
-        metric=counter.metric,
-        start=counter.period_start,
-        end=counter.period_end,
-        by="day",
-    )
+def _metric(counter: UsageCounter, days: CounterDays) -> Json:
     return {
         "included": counter.included,
         "adjusted": counter.adjusted,
         "counted": counter.counted,
-        "voided": int(voided or 0),
+        "voided": days.voided,
         "forgiven": counter.forgiven,
         "used": counter.used,
         "remaining": counter.remaining,
         "overage": max(0, counter.used - counter.limit),
-        "days": [
-            {"date": f"{point.at:%Y-%m-%d}", "used": point.used} for point in points if point.used
-        ],
+        "days": [{"date": f"{day:%Y-%m-%d}", "used": used} for day, used in days.used.items()],
     }
