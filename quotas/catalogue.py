@@ -18,6 +18,11 @@ def define(codes: Iterable[str]) -> None:
     Metric.objects.bulk_create([Metric(code=code) for code in codes], ignore_conflicts=True)
 
 
+def codes() -> list[str]:
+    """Return every metric that anything was ever counted under."""
+    return list(Metric.objects.order_by("code").values_list("code", flat=True))
+
+
 def is_known(metric: str) -> bool:
     """Tell whether something is counted under this name. Usually no query."""
     global _known, _looked_at
