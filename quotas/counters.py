@@ -16,7 +16,9 @@ from quotas import rules, snapshots, thresholds
 from quotas.adjustments import adjusted_units, carry_over
 from quotas.errors import OutsideWindow, PaymentRequired
 from quotas.models import Entitlement, UsageCounter
-from quotas.periods import TICK, Period, predecessor
+from quotas.periods import TICK, Period, period_in, predecessor
+
+_Refusal = type[PaymentRequired] | type[OutsideWindow]
 
 
 def open_periods(
@@ -29,35 +31,58 @@ def open_periods(
     each with its refusal: PaymentRequired where nothing was ever granted,
     OutsideWindow where the period takes no events.
     """
-    refused: dict[tuple[str, datetime], ApiError] = {}
     with transaction.atomic():
         entitlement = lock(org_id)
         if entitlement is None:
             return {pair: PaymentRequired() for pair in wanted}
         at_least = instant_of(entitlement, now=now)
-        for metric, at in sorted(wanted):
-            refusal = _open(entitlement, metric, at, now=at_least)
-            if refusal is not None:
-                refused[(metric, at)] = refusal
+        openable, refused = _openable(entitlement, wanted, now=at_least)
+        insert_counters(entitlement, openable, now=at_least)
     publish_open(org_id, now=now)
     return refused
 
 
-def _open(entitlement: Entitlement, metric: str, at: datetime, *, now: datetime) -> ApiError | None:
-    """Insert the counter of the period around `at`, or return why nothing is counted there."""
-    if at < rules.counted_from(entitlement, known_at=now):
-        # Asked first: a period ages back may begin before the year 1.
-        return OutsideWindow()
-    period = rules.period_of(entitlement, at, known_at=now)
+def _openable(
+    entitlement: Entitlement, wanted: Collection[tuple[str, datetime]], *, now: datetime
+) -> tuple[list[tuple[str, Period]], dict[tuple[str, datetime], ApiError]]:
+    """Return the periods of the wanted pairs that take events, and the pairs that are refused.
+
+    Pure: whoever holds the entitlement's lock asks nothing of the database for each event.
+    """
+    first = rules.counted_from(entitlement, known_at=now)
+    cuts = rules.cuts_of(entitlement, now)
+    periods: list[Period] = []
+    refusals: dict[tuple[str, Period], _Refusal | None] = {}
+    refused: dict[tuple[str, datetime], ApiError] = {}
+    for metric, at in wanted:
+        if at < first:
+            # Asked first: a period ages back may begin before the year 1.
+            refused[(metric, at)] = OutsideWindow()
+            continue
+        period = next((known for known in periods if at in known), None)
+        if period is None:
+            period = period_in(cuts, at)
+            periods.append(period)
+        if (metric, period) not in refusals:
+            refusals[(metric, period)] = _refusal(entitlement, metric, period, now=now)
+        refusal = refusals[(metric, period)]
+        if refusal is not None:
+            refused[(metric, at)] = refusal()
+    return [pair for pair, refusal in refusals.items() if refusal is None], refused
+
+
+def _refusal(
+    entitlement: Entitlement, metric: str, period: Period, *, now: datetime
+) -> _Refusal | None:
+    """Return why nothing is counted in a period, or None where it is."""
     if now < period.start or not _takes_late(entitlement, metric, period, now=now):
-        return OutsideWindow()
+        return OutsideWindow
     if now >= period.end and not (
         rules.has_access(entitlement, now)
         and rules.is_sold_in(entitlement, metric, period_end=period.end, at=now)
     ):
         # An ended period is never opened with what was sold only later.
-        return PaymentRequired()
-    insert_counter(entitlement, metric, period, now=now)
+        return PaymentRequired
     return None
 
 
@@ -86,41 +111,50 @@ def instant_of(entitlement: Entitlement, *, now: datetime) -> datetime:
     return max(now, entitlement.updated_at, latest or now)
 
 
-def insert_counter(entitlement: Entitlement, metric: str, period: Period, *, now: datetime) -> None:
-    """Insert the counter of a period unless it is there. The entitlement is locked."""
-    held = UsageCounter.objects.filter(
-        org_id=entitlement.org_id, metric=metric, period_start=period.start
-    )
-    # The entitlement's lock makes this look-up safe; the constraints stand behind it.
-    if held.exists():
-        return
-    _end_what_runs_into(entitlement, metric, period, now=now)
-    short = predecessor(rules.cuts_of(entitlement, now), period)
-    before = _locked(entitlement.org_id, metric, short) if short else None
-    counter = new_counter(entitlement, metric, period, now=now)
-    counter.save(force_insert=True)
-    if before is not None and carry_over(before, counter, now=now):
-        derive_one(entitlement, before, now=now)
-        thresholds.tell_nobody(before)
-        derive_one(entitlement, counter, now=now)
-
-
-def _end_what_runs_into(
-    entitlement: Entitlement, metric: str, period: Period, *, now: datetime
+def insert_counters(
+    entitlement: Entitlement, wanted: Collection[tuple[str, Period]], *, now: datetime
 ) -> None:
-    """End the counter that a scheduled restart cut short, where nobody has derived it since.
+    """Insert the counters of these metrics and periods that are not there.
+
+    The entitlement is locked. One look for all of them, and one statement for each that is
+    inserted, unless a restart cut the period before it short.
+    """
+    if not wanted:
+        return
+    # The entitlement's lock makes this look-up safe; the constraints stand behind it.
+    rows = UsageCounter.objects.filter(
+        org_id=entitlement.org_id,
+        metric__in={metric for metric, _ in wanted},
+        period_start__lte=max(period.start for _, period in wanted),
+        period_end__gt=min(period.start for _, period in wanted),
+    )
+    stored = {(row.metric, row.period_start): row for row in rows}
+    cuts = rules.cuts_of(entitlement, now)
+    for metric, period in sorted(wanted, key=lambda pair: (pair[0], pair[1].start)):
+        if (metric, period.start) in stored:
+            continue
+        for row in stored.values():
+            if row.metric == metric and row.period_start < period.start < row.period_end:
+                row.period_end = period.start
+                _end_early(entitlement, row, now=now)
+        short = predecessor(cuts, period)
+        before = _locked(entitlement.org_id, metric, short.start) if short else None
+        counter = new_counter(entitlement, metric, period, now=now)
+        counter.save(force_insert=True)
+        if before is not None and carry_over(before, counter, now=now):
+            derive_one(entitlement, before, now=now)
+            thresholds.tell_nobody(before)
+            derive_one(entitlement, counter, now=now)
+
+
+def _end_early(entitlement: Entitlement, row: UsageCounter, *, now: datetime) -> None:
+    """End a counter that a scheduled restart cut short, where nobody has derived it since.
 
     Nothing was counted in it past the restart: its `valid_until` ended there.
     """
-    overlapping = UsageCounter.objects.select_for_update().filter(
-        org_id=entitlement.org_id,
-        metric=metric,
-        closed_at=None,
-        period_start__lt=period.start,
-        period_end__gt=period.start,
-    )
-    for counter in overlapping:
-        counter.period_end = period.start
+    counter = _locked(row.org_id, row.metric, row.period_start)
+    if counter is not None:
+        counter.period_end = row.period_end
         derive_one(entitlement, counter, now=now)
 
 
@@ -159,10 +193,10 @@ def terms(
     }
 
 
-def _locked(org_id: str, metric: str, period: Period) -> UsageCounter | None:
+def _locked(org_id: str, metric: str, period_start: datetime) -> UsageCounter | None:
     return (
         UsageCounter.objects.select_for_update()
-        .filter(org_id=org_id, metric=metric, period_start=period.start, closed_at=None)
+        .filter(org_id=org_id, metric=metric, period_start=period_start, closed_at=None)
         .first()
     )
 
@@ -184,8 +218,7 @@ def open_live(entitlement: Entitlement, *, now: datetime) -> None:
             for metric in rules.metrics_of(entitlement)
             if _is_live(entitlement, metric, period, now=now)
         ]
-        for metric in live:
-            insert_counter(entitlement, metric, period, now=now)
+        insert_counters(entitlement, [(metric, period) for metric in live], now=now)
         if not live or period.start <= first:
             return
         period = rules.period_of(entitlement, period.start - TICK, known_at=now)

@@ -190,8 +190,9 @@ class _Work:
             with transaction.atomic():
                 now = counters.instant_of(one.entitlement, now=self.now)
                 period = rules.period_of(one.entitlement, now, known_at=now)
-                for metric in one.missing:
-                    counters.insert_counter(one.entitlement, metric, period, now=now)
+                counters.insert_counters(
+                    one.entitlement, [(metric, period) for metric in one.missing], now=now
+                )
         except BROKEN as error:
             self._park(org_id, error)
             return

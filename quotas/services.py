@@ -105,8 +105,7 @@ def _tell(org_id: str, told: dict[str, Any], *, because: str, now: datetime) -> 
     held = set(counters.current(org_id, now=now).values_list("metric", flat=True))
     missing = [metric for metric in rules.metrics_of(entitlement) if metric not in held]
     period = rules.period_of(entitlement, now, known_at=now)
-    for metric in missing:
-        counters.insert_counter(entitlement, metric, period, now=now)
+    counters.insert_counters(entitlement, [(metric, period) for metric in missing], now=now)
     return changed or bool(missing)
 
 

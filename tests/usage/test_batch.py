@@ -1,15 +1,19 @@
 """POST /api/v1/usage/batch: decided in input order, each bad event alone."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from config.contract import clock
 from config.contract.clients import clients
 from quotas.models import UsageCounter
 from tests.races.ledger import copy_equals_truth
 from tests.support.cast import Org, data, error, make_org
+from usage import ledger
+from usage.ledger import NewUsageEvent
 from usage.models import UsageEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -208,3 +212,45 @@ def test_a_batch_for_another_organisation_is_refused_as_a_whole(org: Org, strang
 
     assert (response.status_code, error(response)["code"]) == (403, "TENANT_MISMATCH")
     assert not UsageEvent.objects.exists()
+
+
+def test_the_first_batch_of_a_period_opens_each_metric_once_not_for_each_event(org: Org) -> None:
+    clock.set_offset(timedelta(days=40).total_seconds())
+    now = clock.now()
+    events = [
+        event(
+            f"r{n}",
+            metric="compute_ms" if n % 2 else "api_call",
+            occurredAt=(now - timedelta(microseconds=n)).isoformat(),
+        )
+        for n in range(1_000)
+    ]
+
+    with CaptureQueriesContext(connection) as captured:
+        answer = data(send(org, *events))
+
+    assert answer["accepted"] == 1_000
+    statements = [one["sql"] for one in captured if "quotas_usagecounter" in one["sql"]]
+    inserts = [one for one in statements if one.startswith("INSERT")]
+    assert len(inserts) == 2
+    # Besides: the organisation's latest instant, one look at what is there, one publish.
+    assert len(statements) <= len(inserts) + 3
+
+
+def test_a_batch_that_opens_both_the_past_period_and_the_running_one_is_counted_in_each(
+    transactional_db: None,
+) -> None:
+    began = datetime(2026, 3, 6, 10, tzinfo=UTC)
+    org = make_org(now=began, anchor_at=began, period_rule="billing_month", included=1_000)
+    now = datetime(2026, 5, 6, 10, 5, tzinfo=UTC)
+    instants = [now - timedelta(minutes=n) for n in range(10)]
+    events = [NewUsageEvent("api_call", 1, at, f"r{n}") for n, at in enumerate(instants)]
+
+    outcomes = ledger.record(org_id=org.id, events=events, now=now)
+
+    assert {one.status for one in outcomes} == {"accepted"}
+    rows = UsageCounter.objects.filter(org_id=org.id, metric="api_call").order_by("period_start")
+    assert [(row.period_key, row.used) for row in rows][1:] == [
+        ("2026-04-06", 4),
+        ("2026-05-06", 6),
+    ]
