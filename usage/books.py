@@ -5,7 +5,7 @@ is no difference.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,16 @@ SELECT org_id, metric, period_start, sum(value), count(*), max(counter_version),
   FROM usage_usageevent
  WHERE metric = ANY (%(metrics)s) AND org_id = ANY (%(orgs)s) AND counted_at >= %(since)s
  GROUP BY 1, 2, 3
+"""
+# Events of a counter that lie outside its period and count. One that was voided may: a
+# restart ends the period right behind the last use that still counts.
+_ASTRAY = """
+SELECT count(*) FROM usage_usageevent e
+ WHERE e.metric = %(metric)s AND e.org_id = %(org)s AND e.period_start = %(start)s
+   AND (e.counted_at >= %(first)s AND e.counted_at < %(start)s
+        OR e.counted_at >= %(end)s AND e.counted_at <= %(last)s)
+   AND NOT EXISTS (SELECT FROM usage_usagevoid v
+                    WHERE v.org_id = e.org_id AND v.request_id = e.request_id)
 """
 # A void says what its event says; `astray` are those that do not.
 _VOIDS = """
@@ -60,6 +70,8 @@ class Events:
     first_at: datetime | None = None
     last_at: datetime | None = None
     keys: frozenset[str] = frozenset()
+    #: How many count although they lie outside the counter's period.
+    astray: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +150,32 @@ def read(org_ids: Collection[str], *, closed_too: bool) -> Books:
             asked["metrics"] = sorted({one.metric for one in books.counters})
             asked["since"] = min((one.period_start for one in books.counters), default=None)
         _sum_up(books, statement, asked)
+        for counter in books.counters:
+            _look_outside(books, counter)
     return books
+
+
+def _look_outside(books: Books, counter: UsageCounter) -> None:
+    """Count the events of a counter that should lie in its period and do not."""
+    events = books.events.get(key_of(counter))
+    if events is None or events.first_at is None or events.last_at is None:
+        return
+    if counter.period_start <= events.first_at and events.last_at < counter.period_end:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _ASTRAY,
+            {
+                "org": counter.org_id,
+                "metric": counter.metric,
+                "start": counter.period_start,
+                "end": counter.period_end,
+                "first": events.first_at,
+                "last": events.last_at,
+            },
+        )
+        [(astray,)] = cursor.fetchall()
+    books.events[key_of(counter)] = replace(events, astray=astray)
 
 
 def _sum_up(books: Books, events: str, asked: dict[str, Any]) -> None:

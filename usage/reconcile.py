@@ -154,9 +154,8 @@ def _differences(counter: UsageCounter, read: Books) -> Iterator[Difference]:
     yield from _unequal("next_threshold_at", counter.next_threshold_at, armed)
     # Rows that no counter can agree with.
     yield from _unequal("voids of no such event", 0, voids.astray)
-    if events.first_at and events.last_at:
-        inside = counter.period_start <= events.first_at and events.last_at < counter.period_end
-        yield from _unequal("events inside the period", inside, True)
+    yield from _unequal("events inside the period", not events.astray, True)
+    if events.keys:
         yield from _unequal("period_key", counter.period_key, max(events.keys))
         yield from _unequal("period_key", counter.period_key, min(events.keys))
     settled = min(counter.forgiven_version, counter.version)
