@@ -8,12 +8,14 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from billing.statements.services import seal_closed, statement, verify
 from config.contract import clock
 from quotas.models import UsageCounter
+from quotas.rules import Allowance
+from quotas.services import grant
 from tests.support.cast import Org, data, make_org
 from tests.support.database import rewrite, superuser
 from tests.support.length import Length
@@ -194,6 +196,35 @@ def test_a_sealed_statement_says_what_was_sealed_whatever_becomes_of_its_rows(
     assert statement(org_id=metered_org.id, period_key="2026-03", now=later) == sealed
     assert list(sealed["metrics"]["api_call"])[:3] == ["included", "adjusted", "counted"]
     assert [broken.what for broken in verify(org_id=metered_org.id)] == ["rows"]
+
+
+def test_use_that_was_voided_before_a_restart_is_on_no_day(transactional_db: None) -> None:
+    org = make_org(now=START, anchor_at=START, period_rule="billing_month", included=1_000)
+    use(org, "before", 5, at=NOW - DAY, now=NOW - DAY)
+    void(org, "before", now=NOW - DAY)
+    use(org, "between", 7, at=NOW, now=NOW)
+    void(org, "between", now=NOW)
+    later = NOW + timedelta(hours=20)
+    with transaction.atomic():
+        grant(
+            org_id=org.id,
+            because="test",
+            now=later,
+            allowances={"api_call": Allowance(1_000, "block")},
+            plan_code="pro",
+            status="active",
+            period_rule="billing_month",
+            anchor_at=NOW - timedelta(hours=1),
+        )
+    use(org, "after", 11, at=later, now=later)
+    roll(later)
+
+    shown = {
+        key: days_in(statement(org_id=org.id, period_key=key, now=later))
+        for key in ("2026-03-01", "2026-03-20")
+    }
+
+    assert shown == {"2026-03-01": {}, "2026-03-20": {"2026-03-21": 11}}
 
 
 @pytest.mark.parametrize("rule", ["calendar_month", "billing_month"])
