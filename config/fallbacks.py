@@ -85,7 +85,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return error_response(request, refusal)
     if isinstance(refusal, Unavailable):
         return HttpResponse(
-            _AWAY, status=refusal.status, headers=refusal.headers, content_type="text/html"
+            _AWAY,
+            status=refusal.status,
+            headers=refusal.headers,
+            content_type="text/html; charset=utf-8",
         )
     return defaults.server_error(request)
 

@@ -117,16 +117,29 @@ QUIET_ROUTES = ("healthz", "readyz", "metrics", "static/")
 
 if not EMBEDDED:
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
+    #: Those that watch us are answered over plain http, calls are refused there
+    #: (config.machines): pages alone are led to https.
+    SECURE_REDIRECT_EXEMPT = [
+        r"^(?:healthz|readyz|metrics)$",
+        r"^api/(?!docs)",
+        r"^\.well-known/",
+    ]
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    # Bound to this host: no other name under its domain can plant one.
+    SESSION_COOKIE_NAME = "__Host-sessionid"
+    CSRF_COOKIE_NAME = "__Host-csrftoken"
     if TRUSTED_PROXIES:
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 8 * 3600
+CSRF_COOKIE_HTTPONLY = True  # forms and /api/docs carry the token; no script reads the cookie
+#: Not in a cookie of its own, whose name knows no prefix.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "config.fallbacks.csrf_failure"
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -162,9 +175,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.contract.middleware.ContextMiddleware",
     "config.backoffice.csp.PolicyMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "config.machines.MachineMiddleware",
     "tokens.cors.CorsMiddleware",
-    "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.backoffice.pages.Sessions",
     "django.middleware.common.CommonMiddleware",
@@ -262,7 +275,7 @@ CACHES = {
             "IGNORE_EXCEPTIONS": True,
             "CONNECTION_POOL_KWARGS": {"retry": _NO_RETRY, "max_connections": 32},
         },
-    }
+    },
 }
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = False
 
@@ -595,6 +608,7 @@ else:
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
+        "object-src": ["'none'"],
         "script-src": ["'self'"],
         "style-src": ["'self'"],
         "font-src": ["'self'"],

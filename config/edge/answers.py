@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
+from django.conf import settings
 
 from config.contract.envelope import wrap_error
 from config.contract.errors import ApiError
@@ -16,6 +17,12 @@ Headers = list[tuple[str, str]]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 _HEALTHY = msgspec.json.encode({"ok": True})
 _CLOSE = ("Connection", "close")
+#: What the application's middleware adds to its own; these answers load nothing.
+_FOR_BROWSERS: Headers = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
+    ("Referrer-Policy", "same-origin"),
+]
 _LARGEST_READ = 1024 * 1024
 
 
@@ -68,6 +75,7 @@ def refuse(environ: Environ, proto: Any, error: ApiError, *, closes: bool) -> No
     """Answer with an error before any application runs: in the envelope under /api."""
     request_id, correlation_id = call_ids(environ)
     headers = [
+        *_for_browsers(environ.get("HTTP_X_FORWARDED_PROTO")),
         ("x-request-id", request_id),
         ("x-correlation-id", correlation_id),
         *error.headers.items(),
@@ -90,8 +98,19 @@ def healthy(scope: Any, proto: Any) -> None:
     }
     request_id, correlation_id = call_ids(given)
     headers = [
+        *_for_browsers(scope.headers.get("x-forwarded-proto")),
         ("Content-Type", JSON),
         ("x-request-id", request_id),
         ("x-correlation-id", correlation_id),
     ]
     proto.response_bytes(200, headers, _HEALTHY)
+
+
+def _for_browsers(forwarded_proto: str | None) -> Headers:
+    """Return the headers that no answer lacks, and HSTS where our own proxy says https."""
+    if not settings.SECURE_HSTS_SECONDS or not settings.SECURE_PROXY_SSL_HEADER:
+        return _FOR_BROWSERS
+    if forwarded_proto != "https":
+        return _FOR_BROWSERS
+    hsts = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
+    return [*_FOR_BROWSERS, ("Strict-Transport-Security", hsts)]

@@ -32,3 +32,22 @@ def test_all_else_answers_to_its_own_name_and_says_which_setting_names_it(served
     }
     assert b"evil.example" not in answer.body
     assert ask(served, head("GET", "/api/plans")).status == 200
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        head("GET", "/healthz"),
+        head("POST", "/api/plans", "Content-Length: 9"),
+        head("GET", "/api/plans", "Host: twice"),
+    ],
+    ids=["healthy", "late", "refused"],
+)
+def test_what_answers_before_the_application_says_the_same_to_browsers(
+    served: Live, lines: str
+) -> None:
+    answer = ask(served, lines)
+
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["referrer-policy"] == "same-origin"
