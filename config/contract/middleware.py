@@ -77,8 +77,18 @@ class ContextMiddleware:
                 route=route,
                 status=response.status_code,
                 milliseconds=round(seconds * 1000, 1),
+                **_refusal(request, response),
                 **({"denial": denial} if denial else {}),
             )
+
+
+def _refusal(request: HttpRequest, response: HttpResponseBase) -> dict[str, str | None]:
+    """Return who was refused, and by which code of the API: what an investigation begins with."""
+    if response.status_code < 400:
+        return {}
+    refusal = {"who": cast(ContextRequest, request).ctx.call_state.principal}
+    code = getattr(response, "error_code", None)
+    return refusal if code is None else {**refusal, "code": code}
 
 
 def _call_state(request: HttpRequest) -> CallState:

@@ -59,6 +59,7 @@ def error_response(request: HttpRequest | Request, error: ApiError) -> HttpRespo
     response = HttpResponse(_encode(body), content_type=JSON, status=error.status)
     for name, value in error.headers.items():
         response.headers[name] = value
+    response.error_code = error.code  # type: ignore[attr-defined]  # for the log line
     return response
 
 

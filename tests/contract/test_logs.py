@@ -88,3 +88,18 @@ def test_the_smoke_test_writes_one_line_of_its_own(transactional_db: None) -> No
         client().get("/api/diag/smoke")
 
     assert [line["event"] for line in log.lines].count("smoke") == 1
+
+
+def test_a_refused_request_says_who_was_refused_and_by_which_code(org: Org) -> None:
+    refused = {"/api/v1/usage": "VALIDATION_ERROR", "/api/v1/usage/void": "SCOPE_MISSING"}
+    with logged() as log:
+        for path in refused:
+            org.post(path, {})
+        client().get("/api/tokens")
+        org.get("/api/me/entitlements")
+
+    *told, unknown, allowed = [line for line in log.lines if line["event"] == "request"]
+    assert [line["code"] for line in told] == list(refused.values())
+    assert all(line["who"] and line["tenant_id"] == org.id for line in told)
+    assert (unknown["who"], unknown["code"]) == (None, "UNAUTHENTICATED")
+    assert "who" not in allowed
