@@ -10,7 +10,7 @@ from pytest_django import Settings
 from config.backoffice.roles import ROLES
 from tests.backoffice.rows import fill
 
-PASSWORD = "a-password-of-staff"
+PASSWORD = "seven grey boats at noon"
 
 #: Who looks at the pages in the tests; `superuser` holds every permission there is.
 READERS = [*ROLES, "superuser"]
