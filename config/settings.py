@@ -263,13 +263,17 @@ COPY_TIMEOUT = env.float("COPY_TIMEOUT", default=0.1)
 #: Life of one organisation's copy: how long a lost publish can matter, in seconds.
 COPY_TTL = env.float("COPY_TTL", default=10.0)
 _NO_RETRY = Retry(NoBackoff(), 0)  # redis-py retries by default; a lost reply would count twice
-CACHES = {
-    "default": {
+CACHES: dict[str, dict[str, Any]] = {
+    # What the admin's theme remembers of its search: objects, pickled, so nowhere but here.
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "valkey": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": VALKEY_URL,
         "KEY_PREFIX": "cache",
         "OPTIONS": {
             "CLIENT_CLASS": "django_redis.client.DefaultClient",
+            # Not its own default, pickle: who writes to Valkey must not run code here.
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
             "SOCKET_CONNECT_TIMEOUT": COPY_TIMEOUT,
             "SOCKET_TIMEOUT": COPY_TIMEOUT,
             "IGNORE_EXCEPTIONS": True,

@@ -80,7 +80,7 @@ class FailureCounts:
 
     @staticmethod
     def _valkey() -> Any:
-        return get_redis_connection("default")
+        return get_redis_connection("valkey")
 
 
 #: Who tries slowly, or from many addresses, or many names, is beyond the quick count's sight.
@@ -130,6 +130,8 @@ class LockoutHandler(AxesCacheHandler):  # type: ignore[misc]
     def user_logged_in(self, sender: Any, request: Any, user: Any, **more: Any) -> None:
         """Write a log-in at the page down (the API's is written by tokens.staff)."""
         super().user_logged_in(sender, request, user, **more)
+        # Django keeps the session where the same person logs in again.
+        request.session.cycle_key()
         log_ins.note(
             request,
             StaffLogIn.Outcome.LOGGED_IN,

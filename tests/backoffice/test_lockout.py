@@ -15,6 +15,7 @@ from config.backoffice.lockout import LockoutHandler
 from tests.backoffice.conftest import PASSWORD
 from tests.support.cast import data, error
 
+NOWHERE = "unix:///nowhere/valkey.sock?db=0"
 pytestmark = pytest.mark.django_db
 
 
@@ -31,8 +32,8 @@ def fresh_counts() -> Iterator[None]:
 @pytest.fixture
 def valkey_away(settings: Settings) -> Iterator[None]:
     """The cache points where nothing listens."""
-    dead = {**settings.CACHES["default"], "LOCATION": "unix:///nowhere/valkey.sock?db=0"}
-    settings.CACHES = {"default": dead}
+    dead = {**settings.CACHES["valkey"], "LOCATION": NOWHERE}
+    settings.CACHES = {**settings.CACHES, "valkey": dead}
     caches.close_all()
     yield
     caches.close_all()
@@ -148,13 +149,13 @@ def test_with_valkey_away_the_log_in_page_works(
 def test_a_lock_earned_while_valkey_was_away_outlives_its_return(
     client: Client, root: User, settings: Settings
 ) -> None:
-    alive = settings.CACHES["default"]
-    settings.CACHES = {"default": {**alive, "LOCATION": "unix:///nowhere/valkey.sock?db=0"}}
+    alive = settings.CACHES["valkey"]
+    settings.CACHES = {**settings.CACHES, "valkey": {**alive, "LOCATION": NOWHERE}}
     caches.close_all()
     for _ in range(5):
         api(client, "wrong")
 
-    settings.CACHES = {"default": alive}
+    settings.CACHES = {**settings.CACHES, "valkey": alive}
     caches.close_all()
 
     assert api(client, PASSWORD).status_code == 429
@@ -164,14 +165,14 @@ def test_a_lock_earned_while_valkey_was_away_outlives_its_return(
 def test_failures_before_and_during_an_outage_add_up(
     client: Client, root: User, settings: Settings
 ) -> None:
-    alive = settings.CACHES["default"]
+    alive = settings.CACHES["valkey"]
     for _ in range(3):
         api(client, "wrong")
 
-    settings.CACHES = {"default": {**alive, "LOCATION": "unix:///nowhere/valkey.sock?db=0"}}
+    settings.CACHES = {**settings.CACHES, "valkey": {**alive, "LOCATION": NOWHERE}}
     caches.close_all()
     api(client, "wrong")
-    settings.CACHES = {"default": alive}
+    settings.CACHES = {**settings.CACHES, "valkey": alive}
     caches.close_all()
 
     assert api(client, "wrong").status_code == 429

@@ -74,7 +74,8 @@ def pytest_configure(config: pytest.Config) -> None:
     number = 2 + int(worker.removeprefix("gw"))
     base = os.environ["VALKEY_URL"].partition("?")[0]
     settings.VALKEY_URL = f"{base}?db={number}"
-    settings.CACHES["default"]["LOCATION"] = settings.VALKEY_URL
+    at_valkey: dict[str, Any] = settings.CACHES["valkey"]
+    at_valkey["LOCATION"] = settings.VALKEY_URL
     # Denials of one test must not be written down in the middle of the next.
     settings.DENIAL_FLUSH = 0
 
