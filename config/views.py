@@ -19,6 +19,7 @@ from config.contract.context import context_of
 from config.contract.openapi import documented
 from config.contract.responses import JSON, success
 from config.contract.views import ContractViewSet, http
+from config.gauges import SnapshotCollector
 from webhooks.gauges import InboxCollector
 
 logger = structlog.get_logger("metergate.smoke")
@@ -68,13 +69,14 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def prometheus(request: HttpRequest) -> HttpResponse:
-    """What Prometheus scrapes: counts of all processes, and the state of the inbox."""
+    """What Prometheus scrapes: counts of all processes, the state of inbox and database."""
     counted: CollectorRegistry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         counted = CollectorRegistry()
         MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     looked_up = CollectorRegistry()
     looked_up.register(InboxCollector())
+    looked_up.register(SnapshotCollector())
     body = generate_latest(counted) + generate_latest(looked_up)
     return HttpResponse(body, content_type=CONTENT_TYPE_LATEST)
 

@@ -4,13 +4,16 @@ One query for each table and page. Read in one snapshot, so that a count in flig
 is no difference.
 """
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection
+from psycopg.errors import QueryCanceled
 
+from config.contract.snapshot import bound_statements, one_snapshot
 from quotas import snapshots, thresholds
 from quotas.models import Adjustment, Entitlement, Forgiveness, UsageCounter
 
@@ -123,36 +126,56 @@ def organisations_after(last: str, *, page: int) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def read(org_ids: Collection[str], *, closed_too: bool) -> Books:
-    """Read the books of some organisations, of all periods or of those that are not closed."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            # A big organisation's ledger takes longer to sum up than a statement may.
-            cursor.execute(
-                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-                "SET LOCAL statement_timeout = 0"
-            )
-        rows = UsageCounter.objects.filter(org_id__in=org_ids)
-        if not closed_too:
-            rows = rows.filter(closed_at=None)
-        books = Books(
-            counters=list(rows.order_by("org_id", "metric", "period_start")),
-            entitlements={
-                one.org_id: one for one in Entitlement.objects.filter(org_id__in=org_ids)
-            },
-            epoch=snapshots.installation_epoch(),
-        )
-        books.armed = thresholds.expected([one for one in books.counters if one.closed_at is None])
-        asked: dict[str, Any] = {"orgs": list(org_ids)}
-        statement = _EVENTS
-        if not closed_too:
-            statement = _RECENT_EVENTS
-            asked["metrics"] = sorted({one.metric for one in books.counters})
-            asked["since"] = min((one.period_start for one in books.counters), default=None)
-        _sum_up(books, statement, asked)
-        for counter in books.counters:
-            _look_outside(books, counter)
+class TookTooLong(Exception):
+    """The books are too large to be read in the time there was."""
+
+
+def read(org_ids: Collection[str], *, closed_too: bool, seconds: float | None = None) -> Books:
+    """Read the books of some organisations, of all periods or of those that are not closed.
+
+    `seconds` bound how long the snapshot is open: raises TookTooLong. Without them a big
+    organisation's ledger takes as long as it takes.
+    """
+    until = None if seconds is None else time.monotonic() + seconds
+    try:
+        with one_snapshot(seconds=seconds):
+            return _read(org_ids, closed_too=closed_too, until=until)
+    except OperationalError as error:
+        if until is not None and isinstance(error.__cause__, QueryCanceled):
+            raise TookTooLong from error
+        raise
+
+
+def _read(org_ids: Collection[str], *, closed_too: bool, until: float | None) -> Books:
+    rows = UsageCounter.objects.filter(org_id__in=org_ids)
+    if not closed_too:
+        rows = rows.filter(closed_at=None)
+    books = Books(
+        counters=list(rows.order_by("org_id", "metric", "period_start")),
+        entitlements={one.org_id: one for one in Entitlement.objects.filter(org_id__in=org_ids)},
+        epoch=snapshots.installation_epoch(),
+    )
+    books.armed = thresholds.expected([one for one in books.counters if one.closed_at is None])
+    asked: dict[str, Any] = {"orgs": list(org_ids)}
+    statement = _EVENTS
+    if not closed_too:
+        statement = _RECENT_EVENTS
+        asked["metrics"] = sorted({one.metric for one in books.counters})
+        asked["since"] = min((one.period_start for one in books.counters), default=None)
+    _sum_up(books, statement, asked, until=until)
+    for counter in books.counters:
+        _look_outside(books, counter)
     return books
+
+
+def _spend(until: float | None) -> None:
+    """Give the next statement what is left of the time. Raises TookTooLong where nothing is."""
+    if until is None:
+        return
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TookTooLong
+    bound_statements(left)
 
 
 def _look_outside(books: Books, counter: UsageCounter) -> None:
@@ -178,13 +201,15 @@ def _look_outside(books: Books, counter: UsageCounter) -> None:
     books.events[key_of(counter)] = replace(events, astray=astray)
 
 
-def _sum_up(books: Books, events: str, asked: dict[str, Any]) -> None:
+def _sum_up(books: Books, events: str, asked: dict[str, Any], *, until: float | None) -> None:
     with connection.cursor() as cursor:
+        _spend(until)
         cursor.execute(events, asked)
         for org, metric, start, units, many, version, first, last, *keys in cursor.fetchall():
             books.events[(org, metric, start)] = Events(
                 int(units), many, version, first, last, frozenset(keys)
             )
+        _spend(until)
         cursor.execute(_VOIDS, asked)
         for org, metric, start, units, version, astray in cursor.fetchall():
             books.voids[(org, metric, start)] = Voids(int(units), version, astray)

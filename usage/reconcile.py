@@ -3,6 +3,7 @@
 Any difference between rows and counter is a bug by design.
 """
 
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -17,6 +18,10 @@ from usage import books, repairs
 from usage.books import Books, Events, Key, Voids, key_of
 
 _PAGE = 500
+#: A page is one snapshot. Where it is open for longer, the next page is smaller.
+_PAGE_SECONDS = 5.0
+#: So long may the sample's snapshot of one organisation be open, and the whole sample take.
+_SAMPLE_SECONDS, _SAMPLES_SECONDS = 3.0, 30.0
 #: So many differences are named; the rest are counted.
 _MOST_NAMED = 1_000
 Value = int | bool | str | None
@@ -57,6 +62,8 @@ class Reconciled:
     events: int = 0
     drifted: int = 0
     repaired: int = 0
+    #: Organisations that a sample had not the time for.
+    skipped: int = 0
     drifts: list[Drift] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -82,8 +89,17 @@ def reconcile(
     lock, with a CounterRepair row for each counter.
     """
     done = Reconciled()
-    for page in _pages(org_ids):
-        found = _compare(page, now=now, closed_too=True, done=done)
+    last, size = "", _PAGE
+    while page := _page_after(last, org_ids, size):
+        last = page[-1]
+        started = time.monotonic()
+        read = books.read(page, closed_too=True)
+        took = time.monotonic() - started
+        if took > _PAGE_SECONDS:
+            size = max(1, size // 2)
+        elif took < _PAGE_SECONDS / 4:
+            size = min(_PAGE, size * 2)
+        found = _compare(page, read, now=now, closed_too=True, done=done)
         if repair_as is not None:
             for key in sorted({key for key, drifts in found.items() if drifts}):
                 done.repaired += repairs.repair(key, who=repair_as, now=now)
@@ -92,34 +108,40 @@ def reconcile(
 
 
 def sample(*, now: datetime, organisations: int) -> Reconciled:
-    """Check what is not closed of some organisations, chosen at random."""
+    """Check what is not closed of some organisations, chosen at random.
+
+    Each in a snapshot of its own that is soon over, so that no counter waits for it to be
+    cleaned up behind; one whose books are too large for that is skipped.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT org_id FROM quotas_entitlement ORDER BY random() LIMIT %s", [organisations]
         )
         chosen = [row[0] for row in cursor.fetchall()]
     done = Reconciled()
-    if chosen:
-        _compare(chosen, now=now, closed_too=False, done=done)
+    until = time.monotonic() + _SAMPLES_SECONDS
+    for org_id in chosen:
+        if time.monotonic() > until:
+            break
+        try:
+            read = books.read([org_id], closed_too=False, seconds=_SAMPLE_SECONDS)
+        except books.TookTooLong:
+            done.skipped += 1
+            continue
+        _compare([org_id], read, now=now, closed_too=False, done=done)
     return done
 
 
-def _pages(org_ids: Collection[str]) -> Iterator[list[str]]:
+def _page_after(last: str, org_ids: Collection[str], size: int) -> list[str]:
     if org_ids:
-        ordered = sorted(org_ids)
-        yield from (ordered[n : n + _PAGE] for n in range(0, len(ordered), _PAGE))
-        return
-    last = ""
-    while page := books.organisations_after(last, page=_PAGE):
-        last = page[-1]
-        yield page
+        return [org_id for org_id in sorted(org_ids) if org_id > last][:size]
+    return books.organisations_after(last, page=size)
 
 
 def _compare(
-    org_ids: list[str], *, now: datetime, closed_too: bool, done: Reconciled
+    org_ids: list[str], read: Books, *, now: datetime, closed_too: bool, done: Reconciled
 ) -> dict[Key, list[Drift]]:
     """Compare one page; returns what differs by counter."""
-    read = books.read(org_ids, closed_too=closed_too)
     copies: dict[str, dict[str, bytes] | None] = {}
     found: dict[Key, list[Drift]] = {}
     for counter in read.counters:

@@ -18,6 +18,7 @@ def sample_counters() -> None:
     now = clock.now()
     done = sample(now=now, organisations=_ORGANISATIONS)
     remember(done, everything=False, now=now)
+    metrics.SAMPLES_SKIPPED.inc(done.skipped)
     for drift in done.drifts:
         metrics.DRIFT.labels(drift.what).inc()
         logger.error(

@@ -30,6 +30,10 @@ DENIALS_DROPPED = Counter(
 DRIFT = Counter(
     "metergate_counter_drift_total", "Counters found to differ from their rows.", ["what"]
 )
+SAMPLES_SKIPPED = Counter(
+    "metergate_counter_samples_skipped_total",
+    "Organisations too large for a sample to compare: `reconcile_usage` does.",
+)
 DELIVERIES = Counter(
     "metergate_notification_deliveries_total",
     "Attempts to tell an owner.",

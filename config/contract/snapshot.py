@@ -10,10 +10,10 @@ SECONDS = 30
 
 
 @contextmanager
-def one_snapshot(*, seconds: float = SECONDS) -> Iterator[None]:
+def one_snapshot(*, seconds: float | None = SECONDS) -> Iterator[None]:
     """Read everything within as of one instant; nothing can be written.
 
-    `seconds` bound each statement, not all of them (0: no bound); one that takes longer
+    `seconds` bound each statement, not all of them (None: no bound); one that takes longer
     raises OperationalError. While it is open PostgreSQL cannot clean up behind busy rows
     (docs/operations.md), so do nothing else in it. Raises RuntimeError within another
     transaction.
@@ -25,9 +25,8 @@ def one_snapshot(*, seconds: float = SECONDS) -> Iterator[None]:
         yield
 
 
-def bound_statements(seconds: float) -> None:
-    """Bound each of the transaction's statements from now on (0: no bound)."""
+def bound_statements(seconds: float | None) -> None:
+    """Bound each of the transaction's statements from now on (None: no bound)."""
+    milliseconds = 0 if seconds is None else max(1, round(seconds * 1000))
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('statement_timeout', %s, true)", [str(round(seconds * 1000))]
-        )
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
 from django.db.models import Avg, Count, F, Max, Min, Q
 from django.urls import reverse
@@ -13,6 +14,7 @@ from billing.models import InvoiceRef, Operation, UnpricedOverage
 from billing.stripe_gateway import StripeKeyRefused
 from config.contract import clock
 from config.contract.clients import clients
+from config.contract.old_snapshots import SEES_ALL, oldest_snapshots
 from usage.models import CounterCheck, DailyTotal
 from webhooks import progress
 from webhooks.models import EventCoverage, WebhookEvent
@@ -24,6 +26,10 @@ _STUCK_OPERATION = timedelta(minutes=10)
 #: The rollup runs every five minutes, the comparison of counters every one.
 _LATE_ROLLUP = timedelta(minutes=20)
 _LATE_CHECK = timedelta(minutes=5)
+#: What keeps old rows of counters longer than any transaction of ours does.
+_OLD_SNAPSHOT = timedelta(minutes=1)
+_VERY_OLD_SNAPSHOT = timedelta(minutes=10)
+_MANY_TRANSACTIONS = 500_000
 _FAILED_REFUND_SHOWN = timedelta(days=30)
 _THEN = datetime(2000, 1, 1, tzinfo=UTC)
 #: Over how many of the latest webhook events their time is averaged.
@@ -55,17 +61,19 @@ class Light:
 
 def lights(*, now: datetime) -> list[Light]:
     """Return every light. A fixed number of queries, each over few rows or a partial index."""
+    check = CounterCheck.objects.first()
     makers: tuple[Callable[[datetime], Light], ...] = (
         _webhook_lag,
         _parked,
         _coverage,
-        _drift,
-        _worker,
+        partial(_drift, check),
+        partial(_worker, check),
         _rollup,
         _operations,
         _overage,
         _disputes,
         _copy,
+        _snapshots,
     )
     return [make(now) for make in makers]
 
@@ -138,9 +146,8 @@ def _coverage(now: datetime) -> Light:
     )
 
 
-def _drift(now: datetime) -> Light:
+def _drift(row: CounterCheck | None, now: datetime) -> Light:
     url = _list("usage_countercheck")
-    row = CounterCheck.objects.first()
     if row is None:
         return Light("Counters", State.LOOK, "Not compared with the ledger yet.", url)
     if row.drifted_at is not None:
@@ -149,14 +156,13 @@ def _drift(now: datetime) -> Light:
     return Light("Counters", State.GOOD, f"They say what the ledger says{proven}.", url)
 
 
-def _worker(now: datetime) -> Light:
+def _worker(check: CounterCheck | None, now: datetime) -> Light:
     stuck = progress.trouble(now=clock.real_now())
     if stuck:
         return Light("Worker and beat", State.BAD, f"{stuck.capitalize()}.")
-    heard = CounterCheck.objects.values_list("checked_at", flat=True).first()
-    if heard is None:
+    if check is None:
         return Light("Worker and beat", State.LOOK, "Nothing was heard of them yet.")
-    silent = now - heard
+    silent = now - check.checked_at
     if silent < _LATE_CHECK:
         return Light("Worker and beat", State.GOOD, f"Last heard {_length(silent)} ago.")
     return Light("Worker and beat", State.BAD, f"Silent for {_length(silent)}: do they run?")
@@ -232,6 +238,28 @@ def _copy(now: datetime) -> Light:
     if not trouble:
         return Light("Valkey", State.GOOD, "Answers: checks are decided from the copy.")
     return Light("Valkey", State.BAD, f"{trouble.capitalize()}: PostgreSQL decides every check.")
+
+
+def _snapshots(now: datetime) -> Light:
+    name = "Old snapshots"
+    snapshots = oldest_snapshots()
+    ages = [one.seconds for one in snapshots.oldest if one.seconds is not None]
+    age = timedelta(seconds=max(ages, default=0.0))
+    held = max(snapshots.oldest, key=lambda one: one.transactions, default=None)
+    if age >= _OLD_SNAPSHOT:
+        state = State.LOOK if age < _VERY_OLD_SNAPSHOT else State.BAD
+        sentence = f"A transaction has been open for {_length(age)}: busy counters slow down."
+        return Light(name, state, sentence)
+    if held is not None and held.transactions >= _MANY_TRANSACTIONS:
+        sentence = (
+            f"A {held.kind} keeps the rows of the last {held.transactions:,} transactions:"
+            " busy counters slow down."
+        )
+        return Light(name, State.BAD, sentence)
+    if not snapshots.sees_all:
+        sentence = f"Only our own are seen: GRANT {SEES_ALL} to the application's role."
+        return Light(name, State.LOOK, sentence)
+    return Light(name, State.GOOD, "None that keeps old rows of counters.")
 
 
 def clock_note() -> str:
