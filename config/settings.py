@@ -108,6 +108,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 WEB_HOT_THREADS = env.int("WEB_HOT_THREADS", default=4)
 STRIPE_PLACES = env.int("STRIPE_PLACES", default=18)
 WEB_WIDE_THREADS = env.int("WEB_WIDE_THREADS", default=4)
+#: Seconds that a request's head may take to arrive, and an idle connection to bring the next.
+WEB_HEAD_SECONDS = env.float("WEB_HEAD_SECONDS", default=30.0)
+#: Seconds after which a client that takes nothing of its answer is given up on.
+WEB_ANSWER_SECONDS = env.float("WEB_ANSWER_SECONDS", default=30.0)
 #: Seconds that a request's body may take to arrive, and one more for each 64 KiB of it.
 WEB_BODY_SECONDS = env.float("WEB_BODY_SECONDS", default=10.0)
 if min(WEB_HOT_THREADS, WEB_WIDE_THREADS) < 1:

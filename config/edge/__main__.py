@@ -9,12 +9,13 @@ from granian.http import HTTP1Settings
 
 from config.edge.worker import serve
 
-#: Milliseconds for a request's head, and for an idle connection to bring the next one.
-_HEAD_MILLISECONDS = 30_000
 #: Bytes of a head at most.
 _HEAD_BYTES = 64 * 1024
 #: Connections of one process at most; the next ones wait to be accepted.
 _CONNECTIONS = 8192
+#: Seconds in which a process that was told to stop answers what it has taken in: as long as
+#: a request may wait for its turn, and for Stripe then.
+_STOP_SECONDS = 30
 #: Files a process needs beside its connections.
 _OTHER_FILES = 512
 
@@ -38,11 +39,9 @@ def main() -> None:
         websockets=False,
         backlog=2048,
         backpressure=_connections(),
-        http1_settings=HTTP1Settings(
-            header_read_timeout=_HEAD_MILLISECONDS, max_buffer_size=_HEAD_BYTES
-        ),
+        http1_settings=HTTP1Settings(max_buffer_size=_HEAD_BYTES),
         respawn_failed_workers=True,
-        workers_kill_timeout=10,
+        workers_kill_timeout=_STOP_SECONDS,
     ).serve(spawn_target=serve)
 
 

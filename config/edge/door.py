@@ -80,11 +80,13 @@ class Door:
         of_one = int(settings.STRIPE_CALLERS["places_per_org"])
         limits = (
             Limits(routes.HOT, hot, most_of(hot), half_of(hot), half_of(hot)),
-            Limits(routes.STRIPE, places, of_one, half_of(places), most_of(places)),
+            Limits(
+                routes.STRIPE, places, of_one, half_of(places), most_of(places), has_threads=True
+            ),
             # One organisation's batches or statements, one at a time: two of them keep a
             # process, and its database, busy by themselves.
-            Limits(routes.WIDE, wide, 1, half_of(wide), most_of(wide)),
-            Limits(routes.MACHINE, 1, 1, 1, 1, waiting=64, waiting_of_one=16),
+            Limits(routes.WIDE, wide, 1, half_of(wide), most_of(wide), has_threads=True),
+            Limits(routes.MACHINE, 1, 1, 1, 1, waiting=64, waiting_of_one=16, has_threads=True),
         )
         self._lanes = {each.name: Lane(each) for each in limits}
         self._once = frozenset({settings.TENANT_HEADER})

@@ -1,10 +1,11 @@
 """Who may run now, who waits, and who is sent away.
 
-A lane has so many slots. A request that finds one free runs at once, in the
-thread that brought it. Otherwise it waits in its caller's own queue, and whoever
-frees a slot takes the next: that of the caller who has used the least time so
-far. What a request costs is what it took, so a batch of a thousand, a statement
-or a long list weighs what it weighs, and no table of costs can be wrong.
+A lane has so many slots. A request that finds one free runs at once: in the thread
+that brought it, or in one of the lane's own, where what it does may take long.
+Otherwise it waits in its caller's own queue, and whoever frees a slot takes the
+next: that of the caller who has used the least time so far. What a request costs
+is what it took, so a batch of a thousand, a statement or a long list weighs what
+it weighs, and no table of costs can be wrong.
 
 No caller holds all slots, nor do all strangers (callers without a verified token)
 together: what is slow for one leaves room for the others.
@@ -16,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,6 +63,8 @@ class Limits:
     waiting_of_one: int = 256
     waiting_bytes: int = 64 * 1024 * 1024
     seconds: float = 10.0
+    #: Whether it has a thread for each slot, or uses those that bring its requests.
+    has_threads: bool = False
 
 
 class _Caller:
@@ -80,6 +84,11 @@ class Lane:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self._threads = (
+            ThreadPoolExecutor(limits.slots, thread_name_prefix=f"edge-{limits.name}")
+            if limits.has_threads
+            else None
+        )
         self._waited = metrics.WAITED.labels(limits.name)
         self._lock = threading.Lock()
         self._callers: dict[Hashable, _Caller] = {}
@@ -111,7 +120,10 @@ class Lane:
                 if reason is None:
                     self._enqueue(job, caller)
         if starts:
-            self._work(job, caller)
+            if self._threads is None:
+                self._work(job, caller)
+            else:
+                self._threads.submit(self._work, job, caller)
         elif reason is not None:
             job.refuse(reason)
 

@@ -10,9 +10,13 @@ back from such a thread.
 Written against granian 2.8 (pinned); tests/edge hold each thing relied on here.
 """
 
+import gc
+import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -25,12 +29,18 @@ _processes: Any = import_module("granian.server.mp")
 
 logger = structlog.get_logger("metergate.edge")
 
-#: Beyond those that may be busy: for heads, for bodies, and for health.
-_SPARE_THREADS = 4
+#: Threads for heads and bodies, beyond those that the hot lane may keep busy. Each one more
+#: makes every request dearer: the threads take turns, and each finds its memory gone cold.
+_SPARE_THREADS = 2
 _THREAD_IDLE_SECONDS = 600
 #: How long one Python thread keeps the others waiting, in seconds. With Python's own 5 ms a
 #: check beside two busy statements waits several of them.
 _SWITCH_SECONDS = 0.001
+
+
+#: New objects before a look for cycles, and looks at the young before one at the older:
+#: a request makes some thousands, and leaves none.
+_COLLECT = (10_000, 10, 10)
 
 
 class _NoLoop:
@@ -48,6 +58,34 @@ class _NoLoop:
 
 def _nothing(*_: Any) -> None:
     """Granian tells which task it enters and leaves; there are none."""
+
+
+def _settle() -> None:
+    """Load what the first request would, and take all of it out of the collector's sight.
+
+    A full collection holds every thread up for as long as it looks at each object of the
+    process; what is loaded now stays for good.
+    """
+    from django.urls import get_resolver
+
+    get_resolver().url_patterns  # noqa: B018 - it imports every view
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
+
+
+def _listening(given: Any, seconds: float) -> Any:
+    """Listen where granian says, and give up on clients that take nothing for so many seconds.
+
+    The kernel does that; connections inherit it from the socket that accepts them.
+    """
+    address, holder = given
+    if holder is None:
+        holder = address.build()
+    with socket.socket(fileno=os.dup(holder.get_fd())) as listener:
+        if listener.family != socket.AF_UNIX:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+    return None, holder
 
 
 @_processes.WorkerProcess.wrap_target  # type: ignore[untyped-decorator]
@@ -82,6 +120,7 @@ def serve(
     sys.setswitchinterval(_SWITCH_SECONDS)
     door = Door(application)
     door.start()
+    _settle()
 
     def take(watcher: Any) -> None:
         try:
@@ -90,6 +129,7 @@ def serve(
             logger.exception("edge_failed")
             watcher.err(error)
 
+    sock = _listening(sock, settings.WEB_ANSWER_SECONDS)
     loop, stopping = _NoLoop(), _signals.set_sync_signals()
     stopped = threading.Event()
     stopping.add_cb(stopped.set)
@@ -99,11 +139,11 @@ def serve(
         ipc,
         runtime_threads,
         runtime_blocking_threads,
-        settings.WEB_THREADS + _SPARE_THREADS,
+        settings.WEB_HOT_THREADS + _SPARE_THREADS,
         _THREAD_IDLE_SECONDS,
         backpressure,
         http_mode,
-        http1,
+        replace(http1, header_read_timeout=int(settings.WEB_HEAD_SECONDS * 1000)),
         http2,
         websockets,
         static_path,

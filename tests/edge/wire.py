@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,9 +38,13 @@ class Answer:
 class Wire:
     """A connection to write raw bytes to."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, *, window: int | None = None) -> None:
         parts = urlsplit(live.base)
-        self.socket = socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE)
+        self.socket = socket.socket()
+        self.socket.settimeout(PATIENCE)
+        if window is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        self.socket.connect((parts.hostname, parts.port))
         self._file = self.socket.makefile("rb")
 
     def send(self, *parts: str | bytes) -> None:
@@ -64,6 +69,13 @@ class Wire:
         except ConnectionError:
             return True
 
+    def is_known_to_server(self) -> bool:
+        """Tell whether the server has this connection open, without reading or writing."""
+        (_, client), (_, server) = self.socket.getsockname(), self.socket.getpeername()
+        ends = (f":{server:04X}", f":{client:04X}")
+        lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        return any((line[1][8:], line[2][8:]) == ends for line in lines)
+
     def close(self) -> None:
         """Hang up."""
         self._file.close()
@@ -71,9 +83,9 @@ class Wire:
 
 
 @contextmanager
-def wire(live: Live) -> Iterator[Wire]:
-    """Connect for the block."""
-    link = Wire(live)
+def wire(live: Live, *, window: int | None = None) -> Iterator[Wire]:
+    """Connect for the block; `window` bounds how much the kernel takes in for us."""
+    link = Wire(live, window=window)
     try:
         yield link
     finally:

@@ -26,6 +26,16 @@ class Live:
 
     base: str
     env: dict[str, str]
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def is_listening(self) -> bool:
+        """Tell whether it takes new connections."""
+        parts = urlsplit(self.base)
+        try:
+            socket.create_connection((str(parts.hostname), parts.port or 80), timeout=5).close()
+        except OSError:
+            return False
+        return True
 
 
 def free_port() -> int:
@@ -98,15 +108,19 @@ def env_of_web(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def web(env: dict[str, str]) -> Iterator[Live]:
-    """Run a web process until the block ends, as `./dev run` does; then stop it with SIGTERM."""
+def web(env: dict[str, str], *, application: str | None = None) -> Iterator[Live]:
+    """Run a web process until the block ends, as `./dev run` does; then stop it with SIGTERM.
+
+    `application` stands in for the product's own.
+    """
     base = f"http://127.0.0.1:{env['PORT']}"
     command = [
         *(sys.executable, "-m", "config.edge"),
         *("--host", "127.0.0.1", "--port", env["PORT"], "--workers", "1"),
+        *(("--application", application) if application else ()),
     ]
-    with running(command, env, ready=f"{base}/readyz"):
-        yield Live(base, env)
+    with running(command, env, ready=f"{base}/readyz") as process:
+        yield Live(base, env, process)
 
 
 @pytest.fixture
