@@ -6,22 +6,27 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from billing.models import Operation, Organization
+from billing.notifications.announcing import announce
+from billing.notifications.models import Delivery
 from billing.stripe_gateway import StripeGateway
 from config.backoffice.dashboard.lights import State, lights
 from config.celery import app
 from config.contract import clock
 from tests.contract.routes import client
 from tests.sandbox.server import Control
+from tests.support.cast import Org
 from tests.support.length import Length
 from tests.webhooks.cast import deliver
 from tests.webhooks.lives import Life
 from tests.webhooks.plant import Plant, planted
 from tests.webhooks.test_broker import SETTLED, all_processed, made_events
 from webhooks.models import WebhookEvent
-from webhooks.progress import Watchdog
+from webhooks.progress import Watchdog, overdue, trouble
 
 pytestmark = pytest.mark.django_db(transaction=True)
 #: Seconds after the broker's return in which all that is due is worked off.
@@ -80,6 +85,8 @@ def test_a_worker_that_hears_nothing_though_work_is_due_ends_itself(
     assert plant.wait_until(
         lambda: bool(app.control.cancel_consumer("celery", reply=True, timeout=1)), SETTLED
     )
+    # A sweep that it heard before and runs later would do the work after all.
+    assert plant.wait_until(has_nothing_in_hand, SETTLED)
 
     _, events = made_events(sandbox, gateway, 2)
     assert [plant.deliver(event) for event in events] == [202] * 2
@@ -87,6 +94,13 @@ def test_a_worker_that_hears_nothing_though_work_is_due_ends_itself(
     plant.start_worker()  # as whoever supervises it does
 
     assert plant.wait_until(lambda: all_processed(events), SETTLED)
+
+
+def has_nothing_in_hand() -> bool:
+    """Tell whether the worker says that it has no task, running or taken."""
+    inspect = app.control.inspect(timeout=1)
+    answers = inspect.active(), inspect.reserved()
+    return all(answer and not any(answer.values()) for answer in answers)
 
 
 def test_work_that_nobody_does_is_named_as_degraded(
@@ -108,6 +122,32 @@ def test_work_that_nobody_does_is_named_as_degraded(
     assert degraded() == []
 
 
+@pytest.mark.parametrize("kind", ["notifications", "changes of contact", "sign-ups"])
+def test_what_else_waits_for_a_worker_is_named_too(org: Org, kind: str) -> None:
+    now = clock.real_now()
+    since = now - timedelta(seconds=130)
+    if kind == "notifications":
+        announce(org_id=org.id, kind="quota.warning", key="one", data={}, at=now)
+        assert Delivery.objects.update(due_at=since)
+    elif kind == "changes of contact":
+        Organization.objects.filter(org_id=org.id).update(contact_due_at=since)
+    else:
+        Operation.objects.create(
+            uuid=uuid4(),
+            kind=Operation.Kind.SIGN_UP,
+            org_id=org.id,
+            request={},
+            lease_until=since,
+            created_at=since,
+        )
+
+    [(name, late)] = overdue(now=now).items()
+    assert name.startswith(kind)
+    assert late == now - since
+    assert degraded() == ["worker"]
+    assert kind in trouble(now=now)
+
+
 def degraded() -> Any:
     ready = client().get("/readyz")
     assert ready.status_code == 200
@@ -122,3 +162,11 @@ def test_a_worker_is_stuck_only_where_work_is_due_it_was_rung_for_and_it_heard_n
     assert not hasty.is_stuck(late, busy=True, rung=True)
     assert not hasty.is_stuck(late, busy=False, rung=False)
     assert not patient.is_stuck(early, busy=False, rung=True)
+
+
+def test_a_worker_that_heard_nothing_for_long_is_stuck_though_nothing_is_due() -> None:
+    silent, heard = Watchdog(-1), Watchdog(3600)
+
+    assert silent.is_stuck(timedelta(0), busy=False, rung=True)
+    assert not silent.is_stuck(timedelta(0), busy=False, rung=False)
+    assert not heard.is_worried(timedelta(0))
