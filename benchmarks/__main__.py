@@ -3,7 +3,7 @@
 `python -m benchmarks webhooks` measures the processing of events instead, `rollover` many
 organisations due at once beside ingest, `reconcile` proving a million events, `callers` who
 is refused while a healthy Stripe takes its time, `edge` one customer's check while others
-crowd in.
+crowd in, `front` what our way of serving costs beside granian's own.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import os
 import statistics
 import sys
 
-from benchmarks import callers, cases, edge, reconcile, rollover, webhooks
+from benchmarks import callers, cases, edge, front, reconcile, rollover, webhooks
 from benchmarks.load import Route, rate
 from benchmarks.servers import manage, serving
 
@@ -34,7 +34,7 @@ def main() -> None:
     org_id, token = cases.prepare()
     spent = cases.prepare(included=0)
     with (
-        edge.serving(workers=1) as product,
+        edge.serving(workers=1) as (product, _),
         serving("benchmarks.bare:application") as bare,
     ):
         routes = cases.product_routes(org_id, token, product) | cases.bare_routes(bare)
@@ -94,6 +94,7 @@ OTHERS = {
     "rollover": rollover.main,
     "reconcile": reconcile.main,
     "edge": edge.main,
+    "front": front.main,
 }
 
 if __name__ == "__main__":

@@ -67,13 +67,19 @@ class _Connection:
 
 def rate(route: Route, *, seconds: float, connections: int) -> float:
     """Ask for `seconds` over so many connections at once; returns requests per second."""
+    number, taken = drive(route, seconds=seconds, connections=connections)
+    return number / taken
+
+
+def drive(route: Route, *, seconds: float, connections: int) -> tuple[int, float]:
+    """Ask for `seconds` over so many connections at once; returns requests, and seconds taken."""
     counts = [0] * connections
     faults: list[BaseException] = []
     links = [_Connection(route) for _ in range(connections)]
     started = time.perf_counter()
     until = started + seconds
 
-    def drive(n: int) -> None:
+    def ask(n: int) -> None:
         try:
             while time.perf_counter() < until:
                 links[n].ask()
@@ -81,7 +87,7 @@ def rate(route: Route, *, seconds: float, connections: int) -> float:
         except BaseException as fault:  # noqa: BLE001 - told to the caller below
             faults.append(fault)
 
-    threads = [threading.Thread(target=drive, args=(n,)) for n in range(connections)]
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -91,7 +97,7 @@ def rate(route: Route, *, seconds: float, connections: int) -> float:
         link.close()
     if faults:
         raise faults[0]
-    return sum(counts) / taken
+    return sum(counts), taken
 
 
 class Pace:
