@@ -9,29 +9,10 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-#: What lets a role see how old other roles' snapshots are. Without it only our own show.
+#: What lets the schema's owner see how old other roles' snapshots are. The application asks
+#: by a function of the owner's: it sees ages and nothing else of other sessions.
 SEES_ALL = "pg_read_all_stats"
 
-# Rows of other databases are not held up, but for what a replica or a slot keeps. Vacuum's
-# own snapshots hold up nothing.
-_OLDEST = f"""
-SELECT pg_has_role(current_user, '{SEES_ALL}', 'USAGE'), kind,
-       max(extract(epoch FROM clock_timestamp() - began_at))::float, max(age(xmin))
-  FROM (SELECT CASE backend_type WHEN 'walsender' THEN 'replica' ELSE 'session' END AS kind,
-               xact_start AS began_at, backend_xmin AS xmin
-          FROM pg_stat_activity
-         WHERE pid <> pg_backend_pid() AND backend_xmin IS NOT NULL
-           AND (backend_type = 'walsender' OR datname = current_database())
-           AND backend_type <> 'autovacuum worker'
-        UNION ALL
-        SELECT 'slot', NULL, xmin FROM pg_replication_slots WHERE xmin IS NOT NULL
-        UNION ALL
-        SELECT 'prepared', prepared, transaction FROM pg_prepared_xacts
-         WHERE database = current_database()
-        UNION ALL
-        SELECT NULL, NULL, NULL) AS s
- GROUP BY kind ORDER BY kind NULLS FIRST
-"""  # noqa: S608 - constants
 KINDS = ("session", "replica", "slot", "prepared")
 
 
@@ -58,7 +39,8 @@ class Snapshots:
 def oldest_snapshots() -> Snapshots:
     """Return the oldest snapshot of each kind. One query; sessions of our own count too."""
     with connection.cursor() as cursor:
-        cursor.execute(_OLDEST)
+        # Its first row says what is seen, and is of no kind.
+        cursor.execute("SELECT * FROM contract_oldest_snapshots()")
         [(sees_all, *_), *rows] = cursor.fetchall()
     return Snapshots(
         tuple(

@@ -43,8 +43,8 @@ def bootstrap(sockets: str, *, for_tests: bool) -> None:
         for role in (OWNER, APP, SANDBOX):
             if not db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
                 db.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
-        # So that it sees how old other roles' snapshots are: a dump's, a replica's.
-        db.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(APP)))
+        # So that its function sees how old other roles' snapshots are: a dump's, a replica's.
+        db.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(OWNER)))
         if for_tests:
             db.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(OWNER)))
     # Before the databases are made, so that they inherit it.

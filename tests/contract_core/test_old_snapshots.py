@@ -1,11 +1,9 @@
 """A snapshot that stays open is seen, whoever holds it, and told to Prometheus and staff."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-import environ
 import pytest
 from django.db import connection
 from django.test import Client
@@ -29,17 +27,15 @@ def somebody_dumps() -> Iterator[None]:
 
 
 @contextmanager
-def as_owner() -> Iterator[None]:
-    """Connect as the role that owns the schema, which sees its own sessions only."""
-    application = {key: connection.settings_dict[key] for key in ("USER", "PASSWORD")}
-    owner = environ.Env.db_url_config(os.environ["MIGRATE_DATABASE_URL"])
-    connection.close()
-    connection.settings_dict.update(USER=owner["USER"], PASSWORD=owner["PASSWORD"])
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict.update(application)
+def without_the_right() -> Iterator[None]:
+    """The function belongs to a role that sees its own sessions only."""
+    change = "ALTER FUNCTION contract_oldest_snapshots() OWNER TO {}"
+    with superuser(str(connection.settings_dict["NAME"])) as admin:
+        admin.execute(change.format("metergate_sandbox").encode())
+        try:
+            yield
+        finally:
+            admin.execute(change.format("metergate_owner").encode())
 
 
 def kinds() -> list[str]:
@@ -115,10 +111,23 @@ def test_the_dashboard_shows_what_many_transactions_are_kept_for(
         assert (light().state, "session" in light().sentence) == ("bad", True)
 
 
-def test_a_role_that_may_not_see_other_sessions_is_told_what_it_lacks(
+def test_where_other_sessions_are_not_seen_it_is_told_what_lacks(
     transactional_db: None,
 ) -> None:
-    with as_owner(), somebody_dumps():
-        assert (oldest_snapshots().oldest, oldest_snapshots().sees_all) == ((), False)
+    with without_the_right(), somebody_dumps():
+        snapshots = oldest_snapshots()
+        assert (snapshots.oldest, snapshots.sees_all) == ((), False)
         assert (light().state, "GRANT pg_read_all_stats" in light().sentence) == ("look", True)
         assert scraped("metergate_snapshots_seen") == {"": 0}
+
+
+def test_the_application_itself_sees_nothing_of_what_others_run(transactional_db: None) -> None:
+    with somebody_dumps(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FILTER (WHERE query NOT LIKE '<insufficient%%'), count(*)"
+            "  FROM pg_stat_activity WHERE usename <> current_user"
+        )
+        [(readable, sessions)] = cursor.fetchall()
+
+    assert sessions > 0
+    assert readable == 0

@@ -257,7 +257,7 @@ def _snapshots(now: datetime) -> Light:
         )
         return Light(name, State.BAD, sentence)
     if not snapshots.sees_all:
-        sentence = f"Only our own are seen: GRANT {SEES_ALL} to the application's role."
+        sentence = f"Other roles' are not seen: GRANT {SEES_ALL} to the schema's owner."
         return Light(name, State.LOOK, sentence)
     return Light(name, State.GOOD, "None that keeps old rows of counters.")
 
