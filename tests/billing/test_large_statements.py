@@ -1,6 +1,7 @@
 """A statement of an organisation with very much use: answered, sealed, and exactly the ledger's."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from tests.support.database import rewrite, superuser
 from tests.support.length import Length
 from usage import ledger
 from usage.ledger import NewUsageEvent
-from usage.models import DailyUsage
+from usage.models import DailyUsage, UsageEvent, UsageVoid
 from usage.queries import series
 from usage.rollup import days_between, roll_days
 from usage.voids import void_event
@@ -67,14 +68,16 @@ def days_in(shown: dict[str, Any]) -> dict[str, int]:
 
 def days_of_ledger(org: Org, key: str) -> dict[str, int]:
     counter = UsageCounter.objects.get(org_id=org.id, metric="api_call", period_key=key)
-    points = series(
+    events = UsageEvent.objects.filter(
         org_id=org.id,
         metric="api_call",
-        start=counter.period_start,
-        end=counter.period_end,
-        by="day",
-    )
-    return {f"{point.at:%Y-%m-%d}": point.used for point in points if point.used}
+        counted_at__gte=counter.period_start,
+        counted_at__lt=counter.period_end,
+    ).exclude(request_id__in=UsageVoid.objects.values("request_id"))
+    used: Counter[str] = Counter()
+    for at, value in events.order_by("counted_at").values_list("counted_at", "value"):
+        used[f"{at:%Y-%m-%d}"] += value
+    return dict(used)
 
 
 @contextmanager
@@ -104,6 +107,26 @@ def test_a_statement_whose_days_are_kept_reads_no_event(metered_org: Org) -> Non
 
     assert days_in(shown) == expected
     assert len(expected) == 10
+
+
+def test_a_series_by_day_of_whole_periods_whose_days_are_kept_reads_no_event(
+    metered_org: Org,
+) -> None:
+    for ago in range(10):
+        use(metered_org, f"r{ago}", 5 + ago, at=NOW - ago * DAY, now=NOW)
+    roll(NOW)
+
+    with ledger_unreadable():
+        points = series(
+            org_id=metered_org.id,
+            metric="api_call",
+            start=START,
+            end=NOW + timedelta(seconds=1),
+            by="day",
+        )
+
+    shown = {f"{point.at:%F}": point.used for point in points if point.used}
+    assert shown == days_of_ledger(metered_org, "2026-03")
 
 
 def test_a_closed_period_whose_days_are_kept_is_sealed_without_reading_an_event(
@@ -255,6 +278,16 @@ def test_statements_say_what_the_ledger_says_whatever_happened(
             for key in UsageCounter.objects.values_list("period_key", flat=True).distinct():
                 shown = statement(org_id=org.id, period_key=key, now=now)
                 assert days_in(shown) == days_of_ledger(org, key)
+            start = began + timedelta(hours=chance.randint(0, 900))
+            daily, hourly = (
+                series(org_id=org.id, metric="api_call", start=start, end=start + 30 * DAY, by=by)
+                for by in ("day", "hour")
+            )
+            assert sum(point.used for point in daily) == sum(point.used for point in hourly)
+            of_hours: Counter[str] = Counter()
+            for point in hourly:
+                of_hours[f"{point.at:%F}"] += point.used
+            assert {f"{point.at:%F}": point.used for point in daily} == dict(of_hours)
 
     sealed = seal_closed(org_id=org.id, now=now + 70 * DAY)
 
