@@ -219,6 +219,10 @@ WHITENOISE_AUTOREFRESH = False
 #: of either pool.
 WEB_THREADS = WEB_HOT_THREADS + WEB_WIDE_THREADS + STRIPE_PLACES + 1
 _WEB_POOL = env.int("DATABASE_POOL_SIZE", default=WEB_THREADS)
+#: Longer than PostgreSQL waits before it looks for a deadlock (deadlock_timeout, 1 s unless the
+#: server says otherwise): of two time-outs at one instant it reports this one, and who is
+#: in a deadlock would be told no where a second try is made for them.
+_LOCK_TIMEOUT_MS = 1_500
 _STATEMENT_TIMEOUT_MS = {"web": 2_000, "worker": 30_000, "command": 0}[PROCESS_ROLE]
 
 
@@ -231,7 +235,7 @@ def _database(url_name: str) -> dict[str, Any]:
     if host:
         config["HOST"] = host
     options["options"] = (
-        f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout=1000"
+        f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout={_LOCK_TIMEOUT_MS}"
         " -c idle_in_transaction_session_timeout=5000 -c timezone=UTC -c synchronous_commit=on"
     )
     # A server that is gone without a word (its host, the network) is given up on as soon.

@@ -34,7 +34,7 @@ WITH over AS (
      ORDER BY period_end LIMIT %(page)s
        FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE quotas_usagecounter c
-   SET closed_at = %(now)s, version = version + 1, updated_at = %(now)s
+   SET closed_at = %(now)s, version = version + 1, updated_at = greatest(updated_at, %(now)s)
   FROM over WHERE c.id = over.id
 """
 _COUNT = """
@@ -105,8 +105,10 @@ def close_ended(*, org_id: str, now: datetime) -> None:
             if now >= counter.period_end + rules.late_grace(counter.overage)
         ]
         for counter in ended:
-            counter.closed_at = counter.updated_at = now
+            counter.closed_at = now
             counter.version += 1
+            # Never back, here as anywhere: another node's clock may be ahead (instant_of).
+            counter.updated_at = max(counter.updated_at, now)
             counter.save(update_fields=["closed_at", "version", "updated_at"])
 
 

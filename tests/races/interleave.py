@@ -14,6 +14,18 @@ from tests.support.database import superuser
 
 T = TypeVar("T")
 _BLOCKED_SECONDS = 5
+#: Whoever commits a change of the table waits here. Not for the role's own lock_timeout:
+#: a test that is slow must not make the commit fail.
+_HOLD = """
+CREATE FUNCTION held_commit() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = '30s' AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock({key});
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER held_commit AFTER INSERT OR UPDATE ON {table}
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION held_commit();
+"""
+_HOLD_KEY = 7_302
 _WAITING = """
 SELECT count(*) FROM pg_stat_activity
  WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -70,3 +82,23 @@ def wait_until_blocked(so_many: int = 1) -> None:
         while (row := admin.execute(_WAITING).fetchone()) is None or row[0] < so_many:
             assert time.monotonic() < deadline, "nobody waits for a lock"
             time.sleep(0.002)  # polling the server's view of who waits
+
+
+@contextmanager
+def commits_held(table: str) -> Iterator[Callable[[], None]]:
+    """Let whoever changes rows of a table wait in the middle of its commit; yields the release.
+
+    What the transaction wrote is checked and written, and not committed: nobody may hear of it.
+    """
+    with superuser(str(connection.settings_dict["NAME"])) as admin:
+        admin.execute(_HOLD.format(key=_HOLD_KEY, table=table).encode())
+        admin.execute("SELECT pg_advisory_lock(%s)", (_HOLD_KEY,))
+
+        def release() -> None:
+            admin.execute("SELECT pg_advisory_unlock_all()")
+
+        try:
+            yield release
+        finally:
+            release()
+            admin.execute("DROP FUNCTION held_commit CASCADE")

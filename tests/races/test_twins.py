@@ -34,6 +34,27 @@ def count_by_hand(held: psycopg.Connection[Any], org: Org, *events: NewUsageEven
     held.execute(ledger._RECORD, ledger._arguments(org.id, events, NOW))
 
 
+def wait_for_nobody(held: psycopg.Connection[Any]) -> None:
+    """Let the transaction fail where it would have to wait: a deadlock is retried, and not seen."""
+    held.execute("SET LOCAL lock_timeout = '50ms'")
+
+
+def test_of_two_uses_that_want_the_last_unit_one_gets_it(transactional_db: None) -> None:
+    org = make_org(now=NOW, included=10)
+    record(org, event("before", value=9))
+    with by_hand() as held:
+        count_by_hand(held, org, event("one"))
+
+        other = in_thread(lambda: record(org, event("other")))
+        wait_until_blocked()
+        held.commit()
+
+    [answered] = other.result(5)
+    assert isinstance(answered.error, ApiError)
+    assert answered.error.code == "RATE_LIMITED"
+    assert counter_of(org.id).used == sum_of_events(counter_of(org.id)) == 10
+
+
 def test_the_twin_that_spent_the_last_unit_makes_a_replay_and_not_a_denial(
     transactional_db: None,
 ) -> None:
@@ -126,6 +147,7 @@ def test_keys_are_taken_in_one_order_whatever_order_they_came_in(transactional_d
         wait_until_blocked()
 
         # Were "b" taken already by the one who waits for "a", this would be a deadlock.
+        wait_for_nobody(held)
         count_by_hand(held, org, event("b", metric="compute_ms"))
         held.commit()
 
@@ -144,6 +166,7 @@ def test_counters_are_locked_in_one_order_whatever_order_they_came_in(
         wait_until_blocked()
 
         # Had the other locked compute_ms before it waits for api_call: a deadlock.
+        wait_for_nobody(held)
         count_by_hand(held, org, event("d", metric="compute_ms"))
         held.commit()
 
