@@ -143,7 +143,7 @@ def forgive(
         counter.version += 1
         # Events up to the version before this one are settled.
         counter.forgiven_version = counter.version
-        counter.updated_at = max(counter.updated_at, now)
+        counter.updated_at = now  # the latest instant, read under the counter's lock
         counter.save(update_fields=["forgiven", "forgiven_version", "version", "updated_at"])
     _publish(counter)
     return row

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 
 from config.contract.errors import NotFound
 from quotas import snapshots
@@ -53,12 +52,9 @@ def void_event(
         _refuse_settled(event, counter, now=now)
         counter.counted -= event.value
         counter.version += 1
-        UsageCounter.objects.filter(pk=counter.pk).update(
-            counted=F("counted") - event.value,
-            version=F("version") + 1,
-            next_threshold_at=None,  # computed anew (quotas.crossings)
-            updated_at=max(counter.updated_at, now),
-        )
+        counter.next_threshold_at = None  # computed anew (quotas.crossings)
+        counter.updated_at = max(counter.updated_at, now)
+        counter.save(update_fields=["counted", "version", "next_threshold_at", "updated_at"])
         void = UsageVoid.objects.create(
             org_id=org_id,
             request_id=request_id,

@@ -7,6 +7,7 @@ import pytest
 from django.db import transaction
 
 from quotas import counters
+from quotas.corrections import PeriodClosed, preview_adjust
 from quotas.errors import OutsideWindow
 from quotas.models import Entitlement, UsageCounter
 from quotas.rollover import close_ended, roll_over
@@ -17,6 +18,8 @@ from tests.support.cast import Org, make_org
 from tests.support.counter_writers import Writer
 from usage import ledger
 from usage.ledger import NewUsageEvent, Recorded
+from usage.models import UsageVoid
+from usage.voids import preview_void
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,6 +113,29 @@ def test_a_closed_period_takes_no_use_from_a_clock_that_is_behind(org: Org) -> N
     assert (after.counted, after.version) == (before.counted, before.version)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        writers.void,
+        lambda org, now: preview_void(org_id=org.id, request_id=writers.VOIDED, now=now),
+        lambda org, now: preview_adjust(org_id=org.id, metric="api_call", units=1, now=now),
+    ],
+    ids=["void", "preview_void", "preview_adjust"],
+)
+def test_a_closed_period_takes_no_correction_from_a_clock_that_is_behind(
+    org: Org, write: Writer
+) -> None:
+    UsageCounter.objects.filter(org_id=org.id).update(closed_at=CLOSES)
+    before = UsageCounter.objects.filter(org_id=org.id).order_by("metric")
+    rows = list(before.values())
+
+    with pytest.raises(PeriodClosed):
+        write(org, NOW)
+
+    assert list(before.all().values()) == rows
+    assert not UsageVoid.objects.exists()
+
+
 def test_a_closed_period_is_not_opened_for_another_metric_by_a_clock_that_is_behind(
     org: Org,
 ) -> None:
@@ -122,6 +148,22 @@ def test_a_closed_period_is_not_opened_for_another_metric_by_a_clock_that_is_beh
     assert not UsageCounter.objects.filter(
         org_id=org.id, metric="compute_ms", period_start__lt=APRIL
     ).exists()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [writers.derive, writers.raise_limit, writers.choose],
+    ids=lambda write: write.__name__,
+)
+def test_a_closed_period_stays_as_it_was_closed(org: Org, write: Writer) -> None:
+    counters.open_periods(org_id=org.id, wanted=[("api_call", APRIL)], now=APRIL)
+    roll(org, CLOSES)
+    closed = UsageCounter.objects.filter(org_id=org.id, period_start__lt=APRIL).order_by("metric")
+    before = list(closed.values())
+
+    write(org, CLOSES + SECOND)
+
+    assert list(closed.values()) == before
 
 
 def set_latest(org: Org, *, entitlement: datetime, **of_metrics: datetime) -> None:

@@ -253,6 +253,30 @@ def test_moved_units_expire_when_they_would_have(org: Org) -> None:
     assert use(org, "r2", expires).numbers.limit == 5_000  # type: ignore[union-attr]
 
 
+def test_nothing_moves_out_of_a_period_that_is_closed(org: Org) -> None:
+    adjust(org, 50, BEGAN + SECOND)
+    give(
+        org,
+        STARTER,
+        now=BEGAN + 2 * SECOND,
+        anchor_at=BEGAN,
+        scheduled=ScheduledChange("pro", PRO, RESTART, "billing_month", RESTART),
+    )
+    # As where the job closed it while somebody else had the organisation: it opened nothing.
+    ended = UsageCounter.objects.filter(org_id=org.id, metric="api_call")
+    ended.update(closed_at=RESTART + timedelta(hours=1), period_end=RESTART)
+    before = list(ended.values())
+
+    counters.open_periods(
+        org_id=org.id,
+        wanted=[("api_call", RESTART + timedelta(hours=2))],
+        now=RESTART + timedelta(hours=2),
+    )
+
+    assert list(ended.filter(period_start__lt=RESTART).values()) == before
+    assert adjusted(org) == [50, 0]
+
+
 def test_granted_units_end_with_a_period_that_ends_by_itself(org: Org) -> None:
     adjust(org, 50, BEGAN + SECOND)
 

@@ -233,6 +233,27 @@ def test_an_organisation_hears_of_the_shares_it_chose(transactional_db: None) ->
     assert crossed(org) == [(40, 100, 100), (90, 100, 100)]
 
 
+@pytest.mark.parametrize("taken_back", ["voided", "forgiven"])
+def test_a_share_that_was_passed_as_it_was_chosen_is_ahead_again_once_use_is_taken_back(
+    transactional_db: None, taken_back: str
+) -> None:
+    org = make_org(included=100)
+    org.use(95, request_id="r-1")
+    thresholds.choose(org_id=org.id, percents=[90], now=clock.now())
+    assert counter(org).next_threshold_at is None
+
+    if taken_back == "voided":
+        void(org, "r-1")
+    else:
+        corrections.forgive(
+            org_id=org.id, metric="api_call", reason="test", who="test", now=clock.now()
+        )
+
+    assert counter(org).next_threshold_at == 90
+    org.use(92)
+    assert (90, 100, 92) in crossed(org)
+
+
 def test_an_organisation_may_choose_to_hear_of_none(transactional_db: None) -> None:
     org = make_org(included=10)
 

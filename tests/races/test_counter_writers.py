@@ -22,10 +22,13 @@ from tests.support.cast import Org, make_org
 from tests.support.counter_writers import Writer
 from usage import ledger
 from usage.ledger import NewUsageEvent
+from usage.models import UsageVoid
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NOW = datetime(2026, 3, 10, 9, tzinfo=UTC)
+#: What the clock of another node says meanwhile.
+AHEAD = NOW + timedelta(minutes=1)
 APRIL = datetime(2026, 4, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
@@ -73,7 +76,7 @@ def test_what_is_counted_at_that_moment_is_in_what_a_writer_writes(org: Org, wri
         writers.put_wrong(org)
     before = counter_of(org.id)
     with by_hand() as held:
-        use_by_hand(held, org, event("in flight", value=2))
+        use_by_hand(held, org, event("in flight", value=2, at=AHEAD), now=AHEAD)
 
         writing = in_thread(partial(write, org, NOW))
         wait_until_blocked()
@@ -85,7 +88,10 @@ def test_what_is_counted_at_that_moment_is_in_what_a_writer_writes(org: Org, wri
     assert after.version == before.version + 2
     assert after.counted == sum_of_events(after)
     assert after.forgiven == (3 if write is writers.forgive else 0)
-    ledger.record(org_id=org.id, events=[event("afterwards")], now=NOW)
+    assert after.updated_at == AHEAD
+    for row in UsageVoid.objects.all():
+        assert (row.used_after, row.counter_version) == (after.used, after.version)
+    ledger.record(org_id=org.id, events=[event("afterwards")], now=AHEAD)
     assert copy_equals_truth(clients.copy, counter_of(org.id))
 
 

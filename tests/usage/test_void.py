@@ -10,7 +10,7 @@ from config.contract.errors import NotFound
 from quotas import corrections
 from quotas.corrections import PeriodClosed
 from quotas.models import UsageCounter
-from tests.races.interleave import all_at_once
+from tests.races.interleave import all_at_once, commits_held, in_thread, wait_until_blocked
 from tests.races.ledger import copy_equals_truth, sum_of_events
 from tests.support.cast import Org, make_org
 from usage import ledger
@@ -78,6 +78,20 @@ def test_many_voids_of_one_event_take_it_back_once(metered_org: Org) -> None:
 
     assert len({one.pk for one in voids}) == 1
     assert counter(metered_org).used == sum_of_events(counter(metered_org)) == 1
+
+
+def test_a_void_that_waited_for_another_of_the_same_event_finds_it(metered_org: Org) -> None:
+    record(metered_org, "a", 4)
+    with commits_held("usage_usagevoid") as release:
+        first = in_thread(partial(void, metered_org, "a"))
+        wait_until_blocked()
+        second = in_thread(partial(void, metered_org, "a"))
+        wait_until_blocked(2)
+
+        release()
+
+        assert first.result(5).pk == second.result(5).pk
+    assert counter(metered_org).used == sum_of_events(counter(metered_org)) == 0
 
 
 def test_voids_and_uses_at_once_leave_the_counter_the_sum_of_its_rows(metered_org: Org) -> None:
