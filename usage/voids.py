@@ -52,8 +52,8 @@ def void_event(
         _refuse_settled(event, counter, now=now)
         counter.counted -= event.value
         counter.version += 1
-        counter.next_threshold_at = None  # computed anew (quotas.crossings)
         counter.updated_at = max(counter.updated_at, now)
+        # The threshold is named to be computed anew (quotas.crossings).
         counter.save(update_fields=["counted", "version", "next_threshold_at", "updated_at"])
         void = UsageVoid.objects.create(
             org_id=org_id,

@@ -122,7 +122,6 @@ class Publisher:
 
     def meet(self) -> None:
         """Learn the time of the server that answers now, which may be another than before."""
-        self._clock.forget()
         self._ask_time()
 
     def _run(self, org_id: str, fields: Iterable[Field], known_at: float, where: Where) -> bool:
@@ -159,7 +158,7 @@ def _arguments(
         1,
         key_of(org_id),
         ORDER_WIDTH,
-        max(1, int((settings.COPY_TTL - age) * 1000)),
+        int((settings.COPY_TTL - age) * 1000),
         where.value,
         int((server_time + _TAKEN_WITHIN) * 1000),
     ]

@@ -7,7 +7,8 @@ class ServerClock:
     A time that a server told was read between sending the command and receiving
     the answer, so every answer bounds the difference from both sides. The estimate
     moves only as far as the newest bounds demand: an answer that took long
-    changes nothing, and a clock that drifts or was set is followed at once.
+    changes nothing, and a clock that drifts, was set, or is another server's now is
+    followed at once.
     """
 
     def __init__(self) -> None:
@@ -23,7 +24,3 @@ class ServerClock:
         ahead = self.ahead
         self.ahead = ahead = lowest if ahead is None else min(max(ahead, lowest), highest)
         return ahead
-
-    def forget(self) -> None:
-        """Know nothing any more: another server may answer next."""
-        self.ahead = None

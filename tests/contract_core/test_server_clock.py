@@ -25,3 +25,8 @@ def test_a_slow_answer_makes_nothing_worse() -> None:
     exact = clock.learn(1000.0, sent_at=10.0, received_at=10.0)
 
     assert clock.learn(1001.0, sent_at=10.5, received_at=14.0) == exact
+
+
+def test_of_the_first_answer_the_earliest_time_is_taken() -> None:
+    # A server that is believed to be further ahead than it is takes what is late.
+    assert ServerClock().learn(1000.0, sent_at=10.0, received_at=14.0) == 1000.0 - 14.0

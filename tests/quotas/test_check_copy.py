@@ -13,6 +13,7 @@ from config.contract import hotpool
 from config.contract.clients import clients
 from config.contract.copy import OrgCopy
 from config.contract.copy_publisher import ORDER_WIDTH
+from quotas import check
 from quotas.models import UsageCounter
 from tests.contract.outages import no_database, no_valkey
 from tests.contract.refusals import refused
@@ -96,6 +97,32 @@ def test_a_denial_is_never_taken_from_the_copy_alone(transactional_db: None) -> 
         response = org.check(1)
 
     refused(response, 503, "UNAVAILABLE")
+
+
+@pytest.mark.usefixtures("production")
+@pytest.mark.parametrize(("seconds", "status"), [(60.0, 429), (-1.0, 503)])
+def test_a_confirmed_denial_is_taken_from_the_copy_for_a_moment(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch, seconds: float, status: int
+) -> None:
+    monkeypatch.setattr("quotas.check._CONFIRMED_FOR", seconds)
+    org = make_org(included=1)
+    org.use(1)
+    assert org.check(1).status_code == 429
+
+    with no_database():
+        response = org.check(1)
+
+    assert response.status_code == status
+
+
+def test_no_more_denials_are_remembered_than_fit(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quotas.check._MOST_CONFIRMED", 2)
+    for _ in range(3):
+        assert make_org(included=0).check(1).status_code == 429
+
+    assert len(check._confirmed) == 1  # room was made for the third by forgetting both
 
 
 def test_a_copy_that_is_behind_denies_nobody(valkey: "redis.Redis", org: Org) -> None:

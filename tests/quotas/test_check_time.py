@@ -1,16 +1,20 @@
 """POST /api/quota/check as time passes. No job runs in any of these tests."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from dateutil.relativedelta import relativedelta
 
 from config.contract import clock
+from config.contract.clients import clients
+from quotas import check
 from quotas.periods import period_at
 from quotas.rules import Allowance
 from quotas.services import ScheduledChange
 from tests.contract.refusals import refused
 from tests.support.cast import Org, data, make_org
+from usage import ledger
+from usage.ledger import NewUsageEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -170,3 +174,20 @@ def test_a_change_that_is_due_is_seen_by_the_first_who_records(transactional_db:
 
     assert data(org.use(10))["remaining"] == 0
     assert org.use(1).status_code == 429
+
+
+def test_what_a_late_use_published_of_an_ended_period_answers_no_check_of_the_next(
+    transactional_db: None,
+) -> None:
+    began, april = datetime(2026, 3, 10, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
+    now = april + timedelta(minutes=1)
+    org = make_org(now=began, included=10)
+    late = NewUsageEvent("api_call", 10, april - timedelta(minutes=1), "late")
+    [outcome] = ledger.record(org_id=org.id, events=[late], now=now)
+    assert outcome.status == "accepted"
+
+    decision = check.check(
+        org_id=org.id, metric="api_call", value=1, now=now, held=clients.copy.read(org.id)
+    )
+
+    assert (decision.allow, decision.numbers.period_key) == (True, "2026-04")

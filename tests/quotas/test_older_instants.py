@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import transaction
 
-from quotas import counters
+from config.contract.clients import clients
+from quotas import check, counters
 from quotas.corrections import PeriodClosed, preview_adjust
 from quotas.errors import OutsideWindow
 from quotas.models import Entitlement, UsageCounter
@@ -111,6 +112,17 @@ def test_a_closed_period_takes_no_use_from_a_clock_that_is_behind(org: Org) -> N
     assert isinstance(outcome.error, OutsideWindow)
     after = counter_of(org)
     assert (after.counted, after.version) == (before.counted, before.version)
+
+
+def test_nor_is_it_opened_as_a_statement_is_asked_of_a_clock_that_is_behind(org: Org) -> None:
+    UsageCounter.objects.filter(org_id=org.id, metric="compute_ms").delete()
+    list(roll_over(now=CLOSES, org_ids=[org.id]))
+
+    close_ended(org_id=org.id, now=CLOSES - SECOND)
+
+    assert not UsageCounter.objects.filter(
+        org_id=org.id, metric="compute_ms", period_start__lt=APRIL
+    ).exists()
 
 
 @pytest.mark.parametrize(
@@ -246,3 +258,37 @@ def test_a_lower_limit_told_by_a_clock_that_is_behind_leaves_the_period_it_did_n
 
     april = UsageCounter.objects.get(org_id=org.id, metric="api_call", period_start=APRIL)
     assert april.included == 20
+
+
+def test_a_check_by_a_clock_that_is_behind_is_not_answered_from_the_next_period(org: Org) -> None:
+    use(org, AHEAD, 19)
+    counters.open_periods(org_id=org.id, wanted=[("api_call", APRIL)], now=APRIL)
+
+    decision = check.check(
+        org_id=org.id,
+        metric="api_call",
+        value=1,
+        now=APRIL - SECOND,
+        held=clients.copy.read(org.id),
+    )
+
+    assert decision.code == "RATE_LIMITED"
+    assert decision.numbers.period_key == "2026-03"
+
+
+def test_a_rollover_by_a_clock_that_is_behind_opens_nothing_beneath_what_a_restart_opened(
+    transactional_db: None,
+) -> None:
+    restart = NOW + timedelta(days=3)
+    told = {"api_call": Allowance(20, "block"), "compute_ms": Allowance(9, "block")}
+    org = make_org(now=NOW, anchor_at=NOW, period_rule="billing_month")
+    change = ScheduledChange("pro", told, restart, "billing_month", restart)
+    tell(org, NOW, allowances=told, period_rule="billing_month", scheduled=change)
+    UsageCounter.objects.filter(org_id=org.id, metric="compute_ms").delete()
+    counters.open_periods(org_id=org.id, wanted=[("compute_ms", restart)], now=restart + SECOND)
+
+    rolled = list(roll_over(now=restart - SECOND, org_ids=[org.id]))[-1]
+
+    assert rolled.failed == 0
+    [opened] = UsageCounter.objects.filter(org_id=org.id, metric="compute_ms")
+    assert opened.period_start == restart

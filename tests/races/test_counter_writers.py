@@ -173,6 +173,25 @@ def test_a_rollover_passes_over_a_counter_that_somebody_counts_in(org: Org) -> N
     assert march.counted == sum_of_events(march) == 2
 
 
+def test_what_is_counted_as_a_period_is_closed_has_a_version_of_its_own(org: Org) -> None:
+    closes = APRIL + timedelta(minutes=15)
+    in_time = closes - SECOND
+    counters.refresh(org_id=org.id, now=in_time)
+    before = counter_of(org.id)
+    with by_hand() as held:
+        use_by_hand(held, org, event("late", at=APRIL - SECOND), now=in_time)
+
+        closing = in_thread(partial(close_ended, org_id=org.id, now=closes))
+        wait_until_blocked()
+        held.commit()
+    closing.result(5)
+
+    march = UsageCounter.objects.get(org_id=org.id, metric="api_call", period_key="2026-03")
+    assert (march.closed_at, march.updated_at) == (closes, closes)
+    assert march.version == before.version + 2
+    assert march.counted == sum_of_events(march) == 2
+
+
 @pytest.fixture
 def billed(transactional_db: None) -> Org:
     """On billing months, with units of the staff's beside 20 included ones."""

@@ -11,6 +11,7 @@ from billing.stripe_gateway import StripeGateway
 from config.contract import clock
 from config.contract.clients import clients
 from quotas.models import Entitlement
+from tests.races.interleave import by_hand, in_thread
 from tests.sandbox.server import Control
 from tests.webhooks.between import Between, Killed
 from tests.webhooks.cast import an_event, deliver, work_off
@@ -101,6 +102,33 @@ def test_what_one_worker_is_claiming_another_leaves_to_it(sandbox: Control) -> N
     assert claimed is None
 
 
+def test_meanwhile_it_claims_what_is_due_of_other_objects(sandbox: Control) -> None:
+    for name in ("sub_1", "sub_2"):
+        deliver(an_event("customer.subscription.updated", about={"id": name}))
+    with by_hand() as other:
+        other.execute("SELECT 1 FROM webhooks_webhookevent WHERE object_id = 'sub_1' FOR UPDATE")
+
+        claimed = claims.claim(now=clock.real_now())
+
+    assert claimed is not None
+    assert claimed.object_id == "sub_2"
+
+
+def test_of_one_object_it_claims_what_nobody_else_is_claiming_and_waits_for_none(
+    sandbox: Control,
+) -> None:
+    for _ in range(2):
+        deliver(an_event("customer.subscription.updated", about={"id": "sub_1"}))
+    first, second = WebhookEvent.objects.order_by("due_at", "pk")
+    with by_hand() as other:
+        other.execute("SELECT 1 FROM webhooks_webhookevent WHERE id = %s FOR UPDATE", (second.pk,))
+
+        claimed = claims.claim(now=clock.real_now())
+
+    assert claimed is not None
+    assert [one.pk for one in claimed.events] == [first.pk]
+
+
 def test_a_claimed_event_is_nobody_elses_until_the_lease_runs_out(sandbox: Control) -> None:
     deliver(an_event("customer.subscription.updated", about={"id": "sub_1"}))
     now = clock.real_now()
@@ -112,6 +140,21 @@ def test_a_claimed_event_is_nobody_elses_until_the_lease_runs_out(sandbox: Contr
     assert first is not None
     assert meanwhile is None
     assert afterwards is not None
+
+
+def test_what_is_being_written_down_is_claimed_by_nobody_though_its_lease_has_run_out(
+    sandbox: Control,
+) -> None:
+    deliver(an_event("customer.subscription.updated", about={"id": "sub_1"}))
+    now = clock.real_now()
+    claimed = claims.claim(now=now)
+    assert claimed is not None
+    with transaction.atomic():
+        assert claimed.held()
+
+        meanwhile = in_thread(lambda: claims.claim(now=now + claims.LEASE)).result(5)
+
+    assert meanwhile is None
 
 
 def test_a_worker_killed_between_fetch_and_effects_leaves_the_event_to_the_next(

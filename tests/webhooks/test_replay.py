@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -14,6 +15,7 @@ from billing.models import InvoiceRef, Subscription
 from billing.stripe_gateway import StripeGateway
 from config.contract import clock
 from quotas.models import Entitlement
+from tests.races.interleave import by_hand, in_thread, wait_until_blocked
 from tests.sandbox.server import Control
 from tests.support.cast import Org, data, error
 from tests.webhooks.cast import an_event, client, deliver, work_off
@@ -176,6 +178,34 @@ def test_what_was_refused_at_the_door_stays_refused(sandbox: Control) -> None:
 
     assert (row(event).state, row(event).refused) == ("ignored", "livemode")
     assert not Subscription.objects.exists()
+
+
+def test_a_waiting_event_that_was_due_before_keeps_its_turn(life: Life) -> None:
+    event = WebhookEvent.objects.filter(state="processed").first()
+    assert event is not None
+    long_ago = clock.real_now() - timedelta(hours=1)
+    WebhookEvent.objects.filter(pk=event.pk).update(state="pending", due_at=long_ago)
+
+    assert replay([event.event_id], by="test").already_queued == [event.event_id]
+
+    event.refresh_from_db()
+    assert event.due_at == long_ago
+
+
+def test_a_replay_waits_for_the_worker_that_is_just_settling_the_event(life: Life) -> None:
+    event = WebhookEvent.objects.filter(state="processed").first()
+    assert event is not None
+    WebhookEvent.objects.filter(pk=event.pk).update(state="pending")
+    with by_hand() as worker:
+        worker.execute(
+            "UPDATE webhooks_webhookevent SET state = 'processed' WHERE id = %s", (event.pk,)
+        )
+
+        replaying = in_thread(lambda: replay([event.event_id], by="test"))
+        wait_until_blocked()
+        worker.commit()
+
+    assert replaying.result(5).enqueued == 1
 
 
 def test_a_waiting_event_that_is_replayed_is_due_now(sandbox: Control) -> None:
