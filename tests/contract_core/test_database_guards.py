@@ -9,6 +9,7 @@ import pytest
 from django.apps import apps
 from django.db import connection
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from tests.support.database import superuser
 
@@ -198,7 +199,7 @@ def insert(admin: "psycopg.Connection[Any]", table: str, n: int = 1, **columns: 
         sql.SQL(
             "INSERT INTO {0} ({1}) SELECT {1} FROM jsonb_populate_record(null::{0}, %s)"
         ).format(sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, row))),
-        (psycopg.types.json.Jsonb(row),),
+        (Jsonb(row),),
     )
     admin.execute("SET LOCAL session_replication_role = origin")
 

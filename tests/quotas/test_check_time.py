@@ -181,7 +181,7 @@ def test_what_a_late_use_published_of_an_ended_period_answers_no_check_of_the_ne
 ) -> None:
     began, april = datetime(2026, 3, 10, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
     now = april + timedelta(minutes=1)
-    org = make_org(now=began, included=10)
+    org = make_org(now=began, included=20)
     late = NewUsageEvent("api_call", 10, april - timedelta(minutes=1), "late")
     [outcome] = ledger.record(org_id=org.id, events=[late], now=now)
     assert outcome.status == "accepted"

@@ -91,6 +91,39 @@ def test_all_who_wait_are_counted_by_one_call_in_order_of_arrival(transactional_
     assert combining.waiting_for(org.id) == 0
 
 
+def test_one_call_takes_no_more_along_than_its_share(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(combining, "_MOST", 2)
+    org = opened()
+    with held_counter(org) as release:
+        futures = all_waiting(org, [partial(use, org, f"r{n}") for n in range(WAITING)])
+        release()
+
+        assert [one.result(10).status for one in futures] == ["accepted"] * (WAITING + 1)
+
+    assert transactions_of(org) == 5  # the opening one, the first, two, two, and the last
+
+
+def test_who_gave_up_waiting_is_not_counted_and_holds_nobody_up(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org = opened()
+    with held_counter(org) as release:
+        first = in_thread(partial(use, org, "first"))
+        wait_until_blocked()
+        monkeypatch.setattr(combining, "_PATIENCE", 0.0)
+        with pytest.raises(Unavailable):
+            use(org, "impatient")
+
+        release()
+
+        assert first.result(10).status == "accepted"
+    assert combining.waiting_for(org.id) == 0
+    assert use(org, "later").status == "accepted"
+    assert counter_of(org).used == 3
+
+
 def test_repeats_among_those_who_wait_count_once_and_hear_the_same(transactional_db: None) -> None:
     org = opened()
     with held_counter(org) as release:

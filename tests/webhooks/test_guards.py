@@ -1,13 +1,18 @@
 """Each guard of convergence, alone: without it, one of these ends in the wrong state."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from django.db import transaction
 
+from billing import convergence, invoices
 from billing.models import InvoiceRef, Subscription
 from billing.stripe_gateway import StripeGateway
 from config.contract.clients import clients
 from quotas.models import Entitlement
+from tests.races.interleave import by_hand, in_thread, wait_until_blocked
 from tests.sandbox.server import Control
 from tests.webhooks.between import Between, Stale
 from tests.webhooks.cast import deliver, work_off
@@ -79,6 +84,55 @@ def test_an_invoice_that_arrives_late_does_not_overwrite_a_newer_one(
         work_off()
 
     assert InvoiceRef.objects.get(stripe_invoice_id=invoice_id).status == "paid"
+
+
+def test_a_fetch_waits_for_a_newer_one_that_is_being_written(life: Life, sandbox: Control) -> None:
+    """Guard: the mirror is locked before its number is compared."""
+    deliver(newest(sandbox, life.id))
+    work_off()
+    mirror = Subscription.objects.get(stripe_subscription_id=life.id)
+    fetched = convergence.fetch(life.id)
+    with by_hand() as other:
+        other.execute(
+            "UPDATE billing_subscription SET fetch_applied = %s, status = 'paused' WHERE id = %s",
+            (fetched.number + 1, mirror.pk),
+        )
+
+        applying = in_thread(partial(applied, lambda: convergence.apply(fetched, because="test")))
+        wait_until_blocked()
+        other.commit()
+    applying.result(5)
+
+    mirror.refresh_from_db()
+    assert (mirror.fetch_applied, mirror.status) == (fetched.number + 1, "paused")
+
+
+def test_nor_does_a_fetch_of_an_invoice_overtake_one_that_is_being_written(
+    life: Life, sandbox: Control
+) -> None:
+    """Guard: the same of invoices."""
+    invoice_id = life.subscriber.subscribe("pro")["latest_invoice"]["id"]
+    fetched = invoices.fetch(invoice_id)
+    with by_hand() as other:
+        other.execute(
+            "UPDATE billing_invoiceref SET fetch_applied = %s, status = 'void'"
+            " WHERE stripe_invoice_id = %s",
+            (fetched.number + 1, invoice_id),
+        )
+
+        applying = in_thread(partial(applied, lambda: invoices.apply(fetched)))
+        wait_until_blocked()
+        other.commit()
+    applying.result(5)
+
+    ref = InvoiceRef.objects.get(stripe_invoice_id=invoice_id)
+    assert (ref.fetch_applied, ref.status) == (fetched.number + 1, "void")
+
+
+def applied(apply: Callable[[], object]) -> None:
+    """Apply a fetch as its callers do, in a transaction."""
+    with transaction.atomic():
+        apply()
 
 
 def test_a_subscription_that_ended_stays_ended(
