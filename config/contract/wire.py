@@ -42,9 +42,7 @@ class Wire:
         link = self._link()
         try:
             return _ask(link, command)
-        except redis.TimeoutError:
-            raise
-        except redis.ConnectionError:
+        except redis.ConnectionError:  # a time-out is none of these
             return _ask(link, command)
 
     def ask_all(self, commands: Sequence[Sequence[bytes | str | int]]) -> list[Any]:

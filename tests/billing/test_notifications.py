@@ -285,6 +285,21 @@ def test_what_a_worker_notes_too_late_changes_nothing(org: Org, receiver: Receiv
     assert (webhook().state, webhook().answer) == (State.DONE, 204)
 
 
+def test_nor_does_it_take_the_attempt_from_who_is_at_it_now(org: Org, receiver: Receiver) -> None:
+    tell(org, receiver)
+    org.use(5_000)
+    tasks.announce_crossings()
+    [slow] = deliveries._claim(now=clock.real_now())
+    later()
+    [_] = deliveries._claim(now=clock.real_now())
+    before = webhook()
+
+    deliveries.note(slow, posting.Answered(status=500), now=clock.real_now())
+
+    after = webhook()
+    assert (after.state, after.due_at, after.answer) == (State.WAITING, before.due_at, None)
+
+
 def test_two_sweeps_at_once_send_each_once(receiver: Receiver) -> None:
     orgs = [make_org() for _ in range(12)]
     for org in orgs:

@@ -72,6 +72,30 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(
     assert wire.ask("ECHO", "mine") == b"mine"
 
 
+def connections(wire: Wire) -> int:
+    """Return how many connections the server ever took."""
+    stats: bytes = wire.ask("INFO", "stats")
+    [line] = [one for one in stats.splitlines() if one.startswith(b"total_connections_received")]
+    return int(line.partition(b":")[2])
+
+
+def test_who_waited_in_vain_waits_no_second_time(wire: Wire, own_valkey: OwnValkey) -> None:
+    before = connections(wire)
+    own_valkey.pause()
+    with pytest.raises(redis.TimeoutError):
+        wire.ask("PING")
+    own_valkey.resume()
+
+    assert connections(wire) == before + 1  # the one that asks now
+
+
+def test_a_child_of_a_fork_speaks_over_a_line_of_its_own(wire: Wire) -> None:
+    parents = wire.ask("CLIENT", "ID")
+    wire._mine.pid -= 1  # as a child finds it
+
+    assert wire.ask("CLIENT", "ID") != parents
+
+
 def test_threads_do_not_hear_each_others_answers(wire: Wire) -> None:
     def talk() -> bool:
         name = str(threading.get_ident()).encode()

@@ -1,29 +1,18 @@
 """The documents on security name what is there, and leave nothing out."""
 
-import ast
 import csv
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.support.live import ROOT
+from tests.support.named_tests import NAMED
 
-TESTS = ROOT / "tests"
 IDS = Path(__file__).with_name("asvs-5.0.0.csv")
 DOCUMENTS = ("docs/security.md", "docs/threat-model.md")
 VERDICTS = {"met", "not met", "does not apply"}
-_NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`")
 _FILE = re.compile(r"`((?:config|billing|quotas|tokens|usage|webhooks|docs|requirements)/[\w./]+)`")
-
-
-@cache
-def names_in(path: Path) -> frozenset[str]:
-    """Return the names of the tests in a file."""
-    tree = ast.parse(path.read_text())
-    found = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
-    return frozenset(node.name for node in found if node.name.startswith("test_"))
 
 
 def rows() -> list[list[str]]:
@@ -33,18 +22,6 @@ def rows() -> list[list[str]]:
         [cell.strip().strip("*") for cell in line.strip("|").split("|")]
         for line in lines
         if line.startswith("| v5.0.0-")
-    ]
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_test_that_is_named_exists(document: str) -> None:
-    named = set(_NAMED.findall((ROOT / document).read_text()))
-
-    assert len(named) > 10
-    assert not [
-        f"{file}::{name}"
-        for file, name in sorted(named)
-        if not (TESTS / file).is_file() or name not in names_in(TESTS / file)
     ]
 
 
@@ -72,9 +49,9 @@ def test_what_is_met_names_its_test_and_all_else_says_why() -> None:
         assert verdict in VERDICTS, identity
         assert short, identity
         if verdict == "met":
-            assert _NAMED.search(why), identity
+            assert NAMED.search(why), identity
         else:
-            assert len(_NAMED.sub("", why)) > 5, identity
+            assert len(NAMED.sub("", why)) > 5, identity
 
 
 def test_the_counts_above_the_table_are_those_of_the_table() -> None:

@@ -8,29 +8,28 @@ from pathlib import Path
 
 from tests.support.live import ROOT
 
-#: `tests/usage/test_void.py::test_name`, with or without a class or parameters behind it.
-_NAMED = re.compile(r"\b(tests/[\w/]+\.py)(?:::(\w+))?")
+TESTS = ROOT / "tests"
+#: `usage/test_void.py::test_name`, from the folder of the tests.
+NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
 
 def named_tests(document: Path) -> list[tuple[str, str]]:
-    """Return the (file, function) pairs that a document names; of a file alone, no function."""
-    return [(file, name) for file, name in _NAMED.findall(document.read_text())]
+    """Return the (file, test) pairs that a document names, each once."""
+    return sorted(set(NAMED.findall(document.read_text())))
 
 
 def missing_tests(document: Path) -> Iterator[str]:
-    """Yield what a document names and what is not there."""
+    """Yield the tests that a document names and that are not there."""
     for file, name in named_tests(document):
-        if name not in _functions_of(file):
+        if name not in _tests_in(TESTS / file):
             yield f"{file}::{name}"
 
 
 @cache
-def _functions_of(file: str) -> frozenset[str]:
-    """Return the functions of a test file, and the empty name of the file itself."""
-    path = ROOT / file
+def _tests_in(path: Path) -> frozenset[str]:
     if not path.is_file():
         return frozenset()
-    tree = ast.parse(path.read_text())
-    return frozenset(
-        {"", *(one.name for one in ast.walk(tree) if isinstance(one, ast.FunctionDef))}
+    functions = (
+        one for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.FunctionDef)
     )
+    return frozenset(one.name for one in functions if one.name.startswith("test_"))
