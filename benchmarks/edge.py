@@ -30,7 +30,7 @@ _EACH_SECOND = 40
 _CROWD = 200
 #: What a crowd may be answered: what it asks for, and that there is no room or no time.
 _OF_KNOWN = {200, 408, 503}
-_OF_STRANGERS = {401, 429, 503}
+_OF_STRANGERS = {401, 408, 429, 503}
 
 
 def main(words: list[str]) -> None:
@@ -146,7 +146,7 @@ def crowds(org_id: str, token: str, period_key: str) -> dict[str, tuple[bytes, i
         "list of uses": get("/api/v1/usage?limit=1000"),
         "entitlements": get("/api/me/entitlements"),
         "check": post("/api/quota/check", check),
-        "one use, again and again": post("/api/v1/usage", {"orgId": org_id, **event(0)}),
+        "one use, again and again": post("/api/v1/usage", {"orgId": org_id, **event(1000)}),
         "check with a bad token": post("/api/quota/check", check, bearer="x" * 600),
         "refresh with a bad token": post("/api/tokens/refresh", {"refreshToken": "mgr_x"}),
     }

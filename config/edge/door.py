@@ -79,7 +79,9 @@ class Door:
         )
         of_one = int(settings.STRIPE_CALLERS["places_per_org"])
         limits = (
-            Limits(routes.HOT, hot, most_of(hot), half_of(hot), half_of(hot)),
+            # More of one caller would answer no more of its requests: a process runs one
+            # thread of Python at a time, and each that wants to run delays the others.
+            Limits(routes.HOT, hot, half_of(hot), quarter_of(hot), quarter_of(hot)),
             Limits(
                 routes.STRIPE, places, of_one, half_of(places), most_of(places), has_threads=True
             ),
@@ -158,6 +160,11 @@ def most_of(slots: int) -> int:
 def half_of(slots: int) -> int:
     """Return half of some slots, and one at least."""
     return max(1, slots // 2)
+
+
+def quarter_of(slots: int) -> int:
+    """Return a quarter of some slots, and one at least."""
+    return max(1, slots // 4)
 
 
 def _caller_of(environ: Environ, route: routes.Route) -> Caller:
