@@ -140,7 +140,14 @@ if not EMBEDDED:
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = 8 * 3600
+#: A session of staff ends when nothing was asked for so long, and so long after the log-in.
+STAFF_SESSION_IDLE = seconds("STAFF_SESSION_IDLE", 30 * 60)
+STAFF_SESSION_LIFE = seconds("STAFF_SESSION_LIFE", 12 * 3600)
+if not timedelta(minutes=1) <= STAFF_SESSION_IDLE <= STAFF_SESSION_LIFE:
+    raise ImproperlyConfigured(
+        "STAFF_SESSION_IDLE must be 60 or more, and STAFF_SESSION_LIFE no less than that"
+    )
+SESSION_COOKIE_AGE = int(STAFF_SESSION_IDLE.total_seconds())
 CSRF_COOKIE_HTTPONLY = True  # forms and /api/docs carry the token; no script reads the cookie
 #: Not in a cookie of its own, whose name knows no prefix.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
@@ -557,6 +564,10 @@ PASSWORD_HASHERS = [
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {
+#: Whether nobody of staff gets in without one: who has none sets it up as they log in.
+STAFF_MFA_REQUIRED = env.bool("STAFF_MFA_REQUIRED", default=False)
+if STAFF_MFA_REQUIRED and not STAFF_MFA:
+    raise ImproperlyConfigured("STAFF_MFA_REQUIRED needs STAFF_MFA (requirements/mfa.txt)")
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
         "OPTIONS": {"min_length": 12},
     },

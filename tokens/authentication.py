@@ -14,7 +14,7 @@ from config.contract.clients import clients
 from config.contract.context import identify
 from config.contract.errors import Forbidden, NotFound, Unauthenticated
 from config.contract.ids import is_well_formed
-from tokens import access, callers, domains, jwt
+from tokens import access, callers, domains, jwt, second_factor
 from tokens.models import OPERATOR_KEY_PREFIX
 from tokens.principals import ANY_ORG, Principal, StaffPrincipal
 
@@ -149,12 +149,21 @@ def _staff_by_token(token: str) -> Any:
         raise Unauthenticated
     # Staff routes are not hot: each request asks whether the person is still staff.
     user = get_user_model().objects.filter(pk=pk, is_active=True, is_staff=True).first()
-    # A password change ends the sessions, and these too.
-    if user is None or claims["fam"] != staff_family(user):
+    if user is None:
+        raise Unauthenticated
+    factor = second_factor.factor_of(user)
+    # A change of the password ends the sessions, and these too; so does one of the second
+    # factor, and the day on which one is needed.
+    if claims["fam"] != staff_family(user, factor) or lacks_factor(factor):
         raise Unauthenticated
     return user
 
 
-def staff_family(user: Any) -> str:
-    """Return what ties a staff token to the password it was got with."""
-    return str(user.get_session_auth_hash()[:16])
+def staff_family(user: Any, factor: str = "") -> str:
+    """Return what ties a staff token to the password and the second factor it was got with."""
+    return f"{user.get_session_auth_hash()[:16]}:{factor}"
+
+
+def lacks_factor(factor: str) -> bool:
+    """Tell whether a second factor is needed and `factor` is none."""
+    return settings.STAFF_MFA_REQUIRED and not factor

@@ -87,7 +87,7 @@ class OperatorAnswer(Answer):
 
 
 class AdminTokenBody(Body):
-    """A staff log-in; `otp` where the account has a second factor."""
+    """A staff log-in; `otp` (or a recovery code) where the account has a second factor."""
 
     username: Annotated[str, Meta(min_length=1, max_length=150)]
     password: Annotated[str, Meta(min_length=1, max_length=1024)]

@@ -88,7 +88,7 @@ class AdminTokenViewSet(ContractViewSet):
         body_example={"username": "admin", "password": "…"},
         answer=AdminTokenAnswer,
         answer_example={"accessToken": "eyJ…", "expiresIn": 600},
-        errors=(401, 429),
+        errors=(401, 403, 429),
         public=True,
     )
     def create(self, request: Request) -> HttpResponse:

@@ -20,6 +20,7 @@ from config.backoffice.acts.views import begin
 from config.backoffice.export_models import Export
 from config.backoffice.exports.views import file_address
 from config.backoffice.models import StaffAct
+from config.backoffice.recovery_models import RecoveryCode
 from config.backoffice.roles import ROLES
 from config.contract.admin import OrgAdmin, ReadOnlyAdmin, badge, units
 from config.contract.admin_addresses import AnyAddress
@@ -173,6 +174,17 @@ class ReplayableAdmin(WebhookEventAdmin):
         """Show what replaying the chosen ones would change, to be confirmed."""
         ids = queryset.order_by("pk").values_list("event_id", flat=True)[: MOST + 1]
         return begin(request, ACTS[_REPLAY], {"event_ids": "\n".join(ids)})
+
+
+@admin.register(RecoveryCode)
+class RecoveryCodeAdmin(ReadOnlyAdmin):
+    """Recovery codes of staff, by whose they are and when they were used; never the codes."""
+
+    list_display = ("pk", "user", "created_at", "used_at")
+    list_filter = (("used_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("user",)
+    search_fields = ("user__username__exact",)
+    search_help_text = "Name of the member of staff"
 
 
 @admin.register(Export)

@@ -4,6 +4,7 @@ import pgtrigger
 from django.db import models
 
 from config.backoffice.export_models import Export  # noqa: F401 - a table of this app
+from config.backoffice.recovery_models import RecoveryCode  # noqa: F401 - the same
 
 
 class StaffAct(models.Model):

@@ -64,6 +64,7 @@ PAGES: dict[str, dict[str, str]] = {
         "tokens.AuditEntry": "history",
         "tokens.StaffLogIn": "login",
         "backoffice.StaffAct": "gavel",
+        "backoffice.RecoveryCode": "emergency",
         "backoffice.Export": "download",
     },
     "System": {

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 
 #: Shorter keys can be guessed from one thing that was made with them.
 LEAST_KEY = 32
@@ -16,8 +16,8 @@ _OWNERS = ("metergate_owner", "postgres")
 
 
 def check_deployment(*, app_configs: Any = None, **_: Any) -> list[CheckMessage]:
-    """Return an error for each setting that no production may have."""
-    return [*_short_keys(), *_web(), *_brakes(), *_database_role()]
+    """Return an error for each setting that no production may have, a warning where one is weak."""
+    return [*_short_keys(), *_web(), *_brakes(), *_second_factor(), *_database_role()]
 
 
 def _short_keys() -> Iterator[CheckMessage]:
@@ -41,6 +41,15 @@ def _brakes() -> Iterator[CheckMessage]:
             yield Error(f"{name} is switched off", id="metergate.E004")
     if not getattr(settings, "AXES_ENABLED", True):
         yield Error("AXES_ENABLED is off: nobody is locked out", id="metergate.E004")
+
+
+def _second_factor() -> Iterator[CheckMessage]:
+    if not settings.STAFF_MFA_REQUIRED:
+        yield Warning(
+            "STAFF_MFA_REQUIRED is off: a password alone may open the back office",
+            hint="Install requirements/mfa.txt and set it (docs/back-office.md).",
+            id="metergate.W001",
+        )
 
 
 def _database_role() -> Iterator[CheckMessage]:

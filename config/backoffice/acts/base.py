@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Model
 
 from config.backoffice.acts.forms import ActForm, OrgActForm
@@ -67,12 +68,18 @@ class Act(ABC):
     group: ClassVar[str]
     icon: ClassVar[str]
     permission: ClassVar[str]
+    #: Whether the permission alone is not enough.
+    superusers_only: ClassVar[bool] = False
     form: ClassVar[type[ActForm]]
     #: Takes something away from somebody, or moves money.
     dangerous: ClassVar[bool] = False
     #: Model label → what the form begins with where the act is offered on a row's page;
     #: None for a row that it does not fit.
     rows: ClassVar[Mapping[str, Callable[[Any], dict[str, str] | None]]] = {}
+
+    def open_to(self, user: User | AnonymousUser) -> bool:
+        """Tell whether a member of staff may do it."""
+        return user.has_perm(self.permission) and (user.is_superuser or not self.superusers_only)
 
     @abstractmethod
     def effect(self, asked: Asked) -> Effect:

@@ -69,7 +69,7 @@ def acts_for(user: User | AnonymousUser, org_id: str) -> list[Offer]:
     return [
         offer(act, {"org_id": org_id})
         for act in ACTS.values()
-        if isinstance(act, OrgAct) and user.has_perm(act.permission) and act.suits(org_id)
+        if isinstance(act, OrgAct) and act.open_to(user) and act.suits(org_id)
     ]
 
 
@@ -78,13 +78,13 @@ def acts_about(user: User | AnonymousUser, row: Model) -> list[Offer]:
     return [
         offer(act, begin)
         for act in ACTS.values()
-        if user.has_perm(act.permission) and (begin := act.fits(row)) is not None
+        if act.open_to(user) and (begin := act.fits(row)) is not None
     ]
 
 
 def acts_open_to(user: User | AnonymousUser) -> list[Offer]:
     """Return everything that `user` may do."""
-    return [offer(act, {}) for act in ACTS.values() if user.has_perm(act.permission)]
+    return [offer(act, {}) for act in ACTS.values() if act.open_to(user)]
 
 
 def offer(act: Act, begin: dict[str, str]) -> Offer:

@@ -51,7 +51,7 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
     act = ACTS.get(name)
     if act is None:
         raise Http404
-    if not request.user.has_perm(act.permission):
+    if not act.open_to(request.user):
         raise PermissionDenied
     if request.method == "GET":
         return begin(request, act, request.GET.dict())

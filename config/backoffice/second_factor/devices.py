@@ -3,25 +3,16 @@
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils.crypto import constant_time_compare
 
+from config.backoffice.second_factor import recovery
 from config.contract import clock
 
 logger = structlog.get_logger("metergate.backoffice")
-
-
-def device_of(user: Any) -> Any:
-    """Return the device of a user, a TOTPDevice; None where they have none."""
-    if not settings.STAFF_MFA:
-        return None
-    from django_otp.plugins.otp_totp.models import TOTPDevice
-
-    return TOTPDevice.objects.filter(user_id=user.pk, confirmed=True).first()
 
 
 def matches(user: Any, code: str) -> Any:
@@ -49,8 +40,11 @@ def new_key() -> str:
     return key
 
 
-def confirm(user: User, key: str, code: str, *, session_key: str | None) -> bool:
-    """Store the device if it shows `code`, and end the user's other sessions; tells whether."""
+def confirm(user: User, key: str, code: str, *, session_key: str | None) -> list[str] | None:
+    """Store the device if it shows `code`, and end the user's other sessions.
+
+    Returns the recovery codes, which are shown once; None where nothing was stored.
+    """
     device = new_device(user, key)
     with transaction.atomic():
         # Stored by the check, if it succeeds; unstored, its failures count for nobody.
@@ -58,22 +52,36 @@ def confirm(user: User, key: str, code: str, *, session_key: str | None) -> bool
         device.save()
         if not device.verify_token(code.replace(" ", "")):
             transaction.set_rollback(True)
-            return False
+            return None
+        codes = recovery.renew(user, now=clock.real_now())
     end_other_sessions(user, session_key)
     logger.info("second_factor_set_up", who=f"staff:{user.pk}")
+    return codes
+
+
+def remove(user: User, *, session_key: str | None = None) -> bool:
+    """Take a user's second factor and recovery codes away; tells whether there was one.
+
+    Ends their sessions, which were begun with it, but for the one of `session_key`. Staff
+    tokens end by themselves: they are bound to it.
+    """
+    if not forget(user):
+        return False
+    end_other_sessions(user, session_key)
     return True
 
 
 def forget(user: User) -> bool:
-    """Take a user's second factor away; tells whether there was one."""
+    """Delete a user's second factor and recovery codes; tells whether there was one."""
     from django_otp.plugins.otp_totp.models import TOTPDevice
 
+    recovery.forget(user)
     gone, _ = TOTPDevice.objects.filter(user=user).delete()
     return bool(gone)
 
 
 def end_other_sessions(user: User, session_key: str | None) -> None:
-    """End the sessions of a user that were begun with the password alone, but for one."""
+    """End the sessions of a user, but for one."""
     for session in Session.objects.filter(expire_date__gt=clock.real_now()).iterator():
         if session.session_key != session_key and constant_time_compare(
             str(session.get_decoded().get(SESSION_KEY)), str(user.pk)

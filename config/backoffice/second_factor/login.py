@@ -5,15 +5,20 @@ from typing import Any
 from django import forms
 from django.contrib.auth import authenticate
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import User
+from django.db import transaction
 from django.http import HttpRequest
 from unfold.forms import AuthenticationForm
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from config.backoffice.second_factor import devices
+from config.backoffice.acts import record
+from config.backoffice.second_factor import devices, recovery
+from config.contract import clock
+from tokens.second_factor import device_of
 
 
 class PasswordAndCode(ModelBackend):
-    """The password, and the code of who has a second factor.
+    """The password, and the code (or a recovery code) of who has a second factor.
 
     A wrong code is a failed log-in like a wrong password: axes counts both, and
     nobody is told which of the two it was.
@@ -31,13 +36,26 @@ class PasswordAndCode(ModelBackend):
         user: Any = super().authenticate(request, username=username, password=password, **more)
         if user is None or not user.is_staff:
             return None  # nobody else logs in here: a failure like any other
-        if devices.device_of(user) is None:
-            return user
-        device = devices.matches(user, otp_token)
+        device = device_of(user)
         if device is None:
+            return user
+        if not _proves(user, otp_token):
             return None
-        user.otp_device = device  # django-otp notes it in the session
+        # Sessions and staff tokens note it (config.backoffice.sessions, tokens.staff).
+        user.second_factor = device.persistent_id
         return user
+
+
+def _proves(user: User, text: str) -> bool:
+    """Tell whether `text` is what the user's app shows now, or a recovery code, used up by this."""
+    if not recovery.looks_like_one(text):
+        return devices.matches(user, text) is not None
+    with transaction.atomic():
+        if not recovery.use(user, text, now=clock.real_now()):
+            return False
+        user.recovery_codes_left = left = recovery.left(user)  # type: ignore[attr-defined]
+        record.of_account(user, user, "recovery-code-used", f"at a log-in; {left} left")
+    return True
 
 
 class LogInForm(AuthenticationForm):  # type: ignore[misc]
@@ -47,11 +65,10 @@ class LogInForm(AuthenticationForm):  # type: ignore[misc]
         label="Code",
         required=False,
         max_length=16,
-        help_text="From your authenticator app, if you have set one up.",
+        help_text="From your authenticator app, if you have set one up; or a recovery code.",
         widget=forms.TextInput(
             attrs={
                 "autocomplete": "one-time-code",
-                "inputmode": "numeric",
                 "class": " ".join(BASE_INPUT_CLASSES),
             }
         ),

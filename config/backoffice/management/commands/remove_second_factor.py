@@ -25,7 +25,7 @@ class Command(BaseCommand):
         user = User.objects.filter(username=options["username"]).first()
         if user is None:
             raise CommandError("No such account")
-        if not settings.STAFF_MFA or not devices.forget(user):
+        if not settings.STAFF_MFA or not devices.remove(user):
             raise CommandError("The account has no second factor")
         record.of_account(None, user, "second-factor-off", options["reason"])
         self.stdout.write("removed")
