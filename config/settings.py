@@ -589,6 +589,11 @@ AXES_CLIENT_IP_CALLABLE = "tokens.throttles.client_address"
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = False  # its tables stay empty: the counts are in Valkey
 AXES_VERBOSE = False
+#: How long it is kept who logged in as staff, failed to or was locked out. The database
+#: refuses to forget what is younger than 90 days (tokens.models.StaffLogIn).
+STAFF_LOG_IN_AGE = timedelta(days=env.int("STAFF_LOG_IN_DAYS", default=365))
+if timedelta(days=90) > STAFF_LOG_IN_AGE:
+    raise ImproperlyConfigured("STAFF_LOG_IN_DAYS must be 90 or more")
 
 # --- REST ---------------------------------------------------------------------
 

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
-from tokens.models import ActivationCode, PortalLink, RefreshToken, TokenFamily
+from tokens.models import ActivationCode, PortalLink, RefreshToken, StaffLogIn, TokenFamily
 
 #: What is over is kept so long: support can still say what became of it, and a
 #: token copied out of an old installation is still known as used.
@@ -25,10 +25,13 @@ class Forgotten:
     refresh_tokens: int
     families: int
     portal_links: int
+    staff_log_ins: int = 0
 
 
 def forget(*, now: datetime, batch: int = _BATCH) -> Forgotten:
     """Delete what was over `KEPT` before `now` (real time): codes, tokens, families, links.
+
+    And the log-ins of staff that are older than STAFF_LOG_IN_DAYS.
 
     Each batch is a transaction of its own: to stop half-way is harmless, and so
     is a second clean-up at the same time.
@@ -44,7 +47,11 @@ def forget(*, now: datetime, batch: int = _BATCH) -> Forgotten:
     unused = _in_batches(_expired_codes(before), _delete, batch)
     visits = _in_batches(_ended_visits(before), _delete, batch)
     return Forgotten(
-        codes=used + unused, refresh_tokens=links, families=families, portal_links=visits
+        codes=used + unused,
+        refresh_tokens=links,
+        families=families,
+        portal_links=visits,
+        staff_log_ins=_forget_log_ins(now - settings.STAFF_LOG_IN_AGE, batch),
     )
 
 
@@ -60,6 +67,7 @@ def forgettable(*, now: datetime) -> Forgotten:
         ).count(),
         families=ended.count(),
         portal_links=_ended_visits(before).count(),
+        staff_log_ins=StaffLogIn.objects.filter(at__lt=now - settings.STAFF_LOG_IN_AGE).count(),
     )
 
 
@@ -92,6 +100,17 @@ def _in_batches(doomed: QuerySet[Any], delete: Callable[[QuerySet[Any]], int], b
         with transaction.atomic():
             deleted += delete(doomed.model._default_manager.filter(pk__in=keys))
     return deleted
+
+
+def _forget_log_ins(before: datetime, batch: int) -> int:
+    deleted = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT tokens_forget_staff_log_ins(%s, %s)", [before, batch])
+            count: int = cursor.fetchone()[0]
+        deleted += count
+        if count < batch:
+            return deleted
 
 
 def _delete(rows: QuerySet[Any]) -> int:

@@ -257,7 +257,9 @@ class AuditEntry(models.Model):
 class StaffLogIn(models.Model):
     """A log-in of staff, a failure or a lock-out, at the page or the API. Append-only.
 
-    `username` is what was typed; `who` is the account, where it was one that got in.
+    Kept for STAFF_LOG_IN_DAYS, then deleted by a function of the database (migration 0011):
+    the application's role has no right to delete. `username` is what was typed; `who` is the
+    account, where it was one that got in.
     """
 
     class Outcome(models.TextChoices):
@@ -284,9 +286,17 @@ class StaffLogIn(models.Model):
             # Staff look for a name, or for an address.
             models.Index(fields=["username", "-at"], name="staff_log_in_by_name"),
             models.Index(fields=["address", "-at"], name="staff_log_in_by_address"),
+            # Clean-up: the oldest.
+            models.Index(fields=["at"], name="staff_log_in_by_time"),
         ]
         triggers = [
-            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update),
+            # Nobody deletes a trail that is fresh, the clean-up least of all.
+            pgtrigger.Protect(
+                name="kept_for_90_days",
+                operation=pgtrigger.Delete,
+                condition=pgtrigger.Condition("OLD.at > now() - interval '90 days'"),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -8,5 +8,5 @@ from tokens.cleanup import forget
 
 @shared_task
 def forget_expired() -> None:
-    """Delete codes, refresh tokens and families that can never be used again."""
+    """Delete codes, refresh tokens and families that are over, and old log-ins of staff."""
     forget(now=clock.real_now())

@@ -1,5 +1,6 @@
 """Each log-in of staff, each failure and each lock-out is a row, with name and address."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
+from config.contract import clock
 from tests.backoffice.conftest import PASSWORD
 from tests.backoffice.test_lockout import api, form, fresh_counts
+from tokens.cleanup import forget, forgettable
 from tokens.models import StaffLogIn
+from tokens.tasks import forget_expired
 
 __all__ = ["fresh_counts"]
 pytestmark = pytest.mark.django_db
@@ -135,3 +139,55 @@ def test_rows_are_neither_changed_nor_deleted(client: Client, root: User, statem
 
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
+
+
+def log_in_of(days: float) -> StaffLogIn:
+    return StaffLogIn.objects.create(
+        at=clock.real_now() - timedelta(days=days),
+        outcome=StaffLogIn.Outcome.FAILED,
+        username=f"{days} days ago",
+        address="192.0.2.1",
+        door=StaffLogIn.Door.PAGE,
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 5000])
+def test_rows_are_forgotten_after_a_year_by_the_hourly_clean_up(batch: int) -> None:
+    for days in (1, 364, 366, 400):
+        log_in_of(days)
+    now = clock.real_now()
+
+    foretold = forgettable(now=now)
+    gone = forget(now=now, batch=batch)
+
+    assert (foretold.staff_log_ins, gone.staff_log_ins) == (2, 2)
+    assert [row[1] for row in rows()] == ["1 days ago", "364 days ago"]
+
+
+def test_how_long_is_a_setting_and_beat_does_it(settings: Settings) -> None:
+    settings.STAFF_LOG_IN_AGE = timedelta(days=100)
+    for days in (99, 101):
+        log_in_of(days)
+
+    forget_expired()
+
+    assert [row[1] for row in rows()] == ["99 days ago"]
+
+
+def test_what_is_fresh_is_not_forgotten_whoever_asks() -> None:
+    log_in_of(89)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tokens_forget_staff_log_ins(now() + interval '1 year', 100)")
+        assert cursor.fetchone() == (0,)
+    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM tokens_stafflogin")
+    assert len(rows()) == 1
+
+
+def test_the_applications_role_deletes_nothing_by_itself() -> None:
+    log_in_of(400)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT has_table_privilege('metergate_app', 'tokens_stafflogin', 'DELETE')")
+        assert cursor.fetchone() == (False,)

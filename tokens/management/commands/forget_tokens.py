@@ -13,7 +13,7 @@ class Command(BaseCommand):
 
     help = (
         f"Delete codes, refresh tokens, families and portal links that ended {KEPT.days} days ago"
-        " or earlier."
+        " or earlier, and log-ins of staff older than STAFF_LOG_IN_DAYS."
         " Beat does it every hour; the audit trail is kept."
     )
 
@@ -29,4 +29,5 @@ class Command(BaseCommand):
             f"{'would delete' if options['dry_run'] else 'deleted'} {gone.codes} codes,"
             f" {gone.refresh_tokens} refresh tokens, {gone.families} families,"
             f" {gone.portal_links} portal links"
+            + (f", {gone.staff_log_ins} log-ins of staff" if gone.staff_log_ins else "")
         )
