@@ -25,7 +25,12 @@ from billing.models import (
     Subscription,
     UnpricedOverage,
 )
-from billing.notifications.models import Delivery, Notification, NotificationSettings
+from billing.notifications.models import (
+    Delivery,
+    Notification,
+    NotificationAddress,
+    NotificationSettings,
+)
 from config.contract.admin import (
     OrgAdmin,
     ReadOnlyAdmin,
@@ -349,6 +354,27 @@ class NotificationSettingsAdmin(OrgAdmin):
     list_display = ("org_id", "url", "emails", "updated_at")
     search_fields = ("org_id__exact",)
     search_help_text = "Organisation id"
+
+
+@admin.register(NotificationAddress)
+class NotificationAddressAdmin(OrgAdmin):
+    """Addresses that organisations chose, and which of their readers agreed to be told."""
+
+    list_display = (
+        "pk",
+        "organization",
+        "email",
+        "created_at",
+        "link_sent_at",
+        "confirmed_at",
+        "withdrawn_at",
+    )
+    list_filter = (
+        ("confirmed_at", admin.EmptyFieldListFilter),
+        ("withdrawn_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("email__iexact",)
+    search_help_text = "Organisation id or address"
 
 
 admin.site.register(history_of("billing"), HistoryAdmin)

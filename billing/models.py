@@ -17,6 +17,7 @@ from billing.contact.models import EmailChange  # noqa: F401 - a table of this a
 from billing.notifications.models import (  # noqa: F401 - tables of this app
     Delivery,
     Notification,
+    NotificationAddress,
     NotificationSettings,
 )
 from config.contract.models import StoredAnswer

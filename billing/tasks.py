@@ -9,7 +9,7 @@ from billing import checkouts, idempotency, mail, operations, signup
 from billing.changes import engine, steps  # noqa: F401 - steps registers the workers
 from billing.contact import following, mailing
 from billing.models import IdempotencyKey, Operation
-from billing.notifications import announcing, deliveries
+from billing.notifications import addresses, announcing, asking, deliveries
 from billing.overage import services as overage
 from config.contract import clock
 from config.contract.errors import ApiError
@@ -126,6 +126,22 @@ def mail_contacts() -> None:
 
 
 @shared_task
+def mail_address(address_pk: int) -> None:
+    """Send a notification address its link."""
+    asking.send_due(address_pk, now=clock.real_now())
+
+
+@shared_task
+def mail_addresses() -> None:
+    """Send the links that a lost message or a mail server left unsent."""
+    end = time.monotonic() + _SHORT_SECONDS
+    for pk in asking.due(now=clock.real_now()):
+        if time.monotonic() > end:
+            break
+        asking.send_due(pk, now=clock.real_now())
+
+
+@shared_task
 def charge_overage() -> None:
     """Charge what was used past the plans in periods that are closed."""
     overage.charge_due(now=clock.now())
@@ -139,10 +155,11 @@ def end_checkout_trials() -> None:
 
 @shared_task
 def forget_answers() -> None:
-    """Delete the Idempotency-Keys whose answers are a day old."""
+    """Delete Idempotency-Keys whose answers are a day old, and addresses that never agreed."""
     now = clock.real_now()
     idempotency.forget(now=now)
     forget_keyed_requests(now=now)
+    addresses.forget(now=now)
 
 
 @shared_task

@@ -346,6 +346,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "mail-notification-addresses": {
+        "task": "billing.tasks.mail_addresses",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "charge-overage": {
         "task": "billing.tasks.charge_overage",
         "schedule": crontab(minute="*/10"),
@@ -517,7 +522,7 @@ REFRESH_TOKEN_LIFE = timedelta(days=30)
 #: A link to the owner's usage page, and the visit it is traded for.
 PORTAL_LINK_LIFE = timedelta(minutes=15)
 PORTAL_VISIT_LIFE = timedelta(minutes=30)
-#: The link that confirms a new e-mail address.
+#: The link that confirms an e-mail address.
 EMAIL_LINK_LIFE = timedelta(hours=24)
 #: Browsers keep a `__Host-` cookie only over https, and from this host alone.
 PORTAL_COOKIES_SECURE = not EMBEDDED or PUBLIC_URL.startswith("https://")
@@ -529,6 +534,10 @@ THROTTLE_SIGNUP = env.str("THROTTLE_SIGNUP", default="600/minute" if EMBEDDED el
 #: Links to new addresses, per organisation: nobody is to be flooded with mail of ours.
 THROTTLE_EMAIL_LINKS = env.str(
     "THROTTLE_EMAIL_LINKS", default="600/minute" if EMBEDDED else "10/hour"
+)
+#: The same per address, whoever asks: a stranger's is not to be flooded by many of us.
+THROTTLE_LINKS_PER_ADDRESS = env.str(
+    "THROTTLE_LINKS_PER_ADDRESS", default="600/minute" if EMBEDDED else "10/day"
 )
 #: SetupIntents and pages of Stripe's (each is a call there), and links to the usage page:
 #: per organisation, whichever of its tokens or of ours asks.
@@ -555,6 +564,10 @@ _MFA_INSTALLED = find_spec("django_otp") is not None
 STAFF_MFA = env.bool("STAFF_MFA", default=_MFA_INSTALLED)
 if STAFF_MFA and not _MFA_INSTALLED:
     raise ImproperlyConfigured("STAFF_MFA needs the extra: pip install -r requirements/mfa.txt")
+#: Whether nobody of staff gets in without one: who has none sets it up as they log in.
+STAFF_MFA_REQUIRED = env.bool("STAFF_MFA_REQUIRED", default=False)
+if STAFF_MFA_REQUIRED and not STAFF_MFA:
+    raise ImproperlyConfigured("STAFF_MFA_REQUIRED needs STAFF_MFA (requirements/mfa.txt)")
 if STAFF_MFA:
     INSTALLED_APPS[-1:-1] = ["django_otp", "django_otp.plugins.otp_totp"]
 OTP_TOTP_ISSUER = "Metergate"
@@ -564,10 +577,6 @@ PASSWORD_HASHERS = [
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {
-#: Whether nobody of staff gets in without one: who has none sets it up as they log in.
-STAFF_MFA_REQUIRED = env.bool("STAFF_MFA_REQUIRED", default=False)
-if STAFF_MFA_REQUIRED and not STAFF_MFA:
-    raise ImproperlyConfigured("STAFF_MFA_REQUIRED needs STAFF_MFA (requirements/mfa.txt)")
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
         "OPTIONS": {"min_length": 12},
     },
@@ -580,6 +589,11 @@ LOGIN_REDIRECT_URL = "admin:index"
 #: Failures of one name from anywhere, and from one address at any name: the slow guessers.
 STAFF_FAILURES_PER_NAME = env.str("STAFF_FAILURES_PER_NAME", default="") or "50/day"
 STAFF_FAILURES_PER_ADDRESS = env.str("STAFF_FAILURES_PER_ADDRESS", default="") or "50/day"
+#: How long it is kept who logged in as staff, failed to or was locked out. The database
+#: refuses to forget what is younger than 90 days (tokens.models.StaffLogIn).
+STAFF_LOG_IN_AGE = timedelta(days=env.int("STAFF_LOG_IN_DAYS", default=365))
+if timedelta(days=90) > STAFF_LOG_IN_AGE:
+    raise ImproperlyConfigured("STAFF_LOG_IN_DAYS must be 90 or more")
 AXES_HANDLER = "config.backoffice.lockout.LockoutHandler"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -589,11 +603,6 @@ AXES_CLIENT_IP_CALLABLE = "tokens.throttles.client_address"
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = False  # its tables stay empty: the counts are in Valkey
 AXES_VERBOSE = False
-#: How long it is kept who logged in as staff, failed to or was locked out. The database
-#: refuses to forget what is younger than 90 days (tokens.models.StaffLogIn).
-STAFF_LOG_IN_AGE = timedelta(days=env.int("STAFF_LOG_IN_DAYS", default=365))
-if timedelta(days=90) > STAFF_LOG_IN_AGE:
-    raise ImproperlyConfigured("STAFF_LOG_IN_DAYS must be 90 or more")
 
 # --- REST ---------------------------------------------------------------------
 

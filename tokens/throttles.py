@@ -1,5 +1,6 @@
 """Rate limits: exact where Valkey counts them, still there where it is away."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -68,11 +69,16 @@ class HotThrottle(BaseThrottle):
         return True
 
 
-def count_email_link(org_id: str) -> None:
-    """Count one e-mail that an organisation has sent to an address. Raises Throttled."""
-    notation: str = settings.THROTTLE_EMAIL_LINKS
-    if notation:
-        hit(_item(notation), "THROTTLE_EMAIL_LINKS", org_id)
+def count_email_link(org_id: str, email: str) -> None:
+    """Count one e-mail that an organisation has sent to an address, for both. Raises Throttled."""
+    address = hashlib.sha256(email.strip().lower().encode(errors="surrogatepass")).hexdigest()
+    for setting, whose in (
+        ("THROTTLE_EMAIL_LINKS", org_id),
+        ("THROTTLE_LINKS_PER_ADDRESS", address),
+    ):
+        notation: str = getattr(settings, setting)
+        if notation:
+            hit(_item(notation), setting, whose)
 
 
 def count_stripe_page(org_id: str) -> None:

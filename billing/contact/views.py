@@ -48,7 +48,7 @@ class ContactViewSet(ContractViewSet):
         body = parse(ContactBody, request)
         caller = acting_for(http(request), caller_of(request), body.org_id)
         if body.email is not None:
-            throttles.count_email_link(caller.org_id)
+            throttles.count_email_link(caller.org_id, body.email)
         answer = doors.by_owner(org_id=caller.org_id, name=body.org_name, email=body.email, key=key)
         contact = answer.contact
         return success(

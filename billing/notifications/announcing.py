@@ -8,7 +8,8 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from billing.invoices import FetchedInvoice
-from billing.models import InvoiceRef, Organization
+from billing.models import InvoiceRef
+from billing.notifications import addresses
 from billing.notifications.models import Delivery, Notification, NotificationSettings
 from config.contract import clock
 from config.contract.bodies import rfc3339
@@ -60,16 +61,8 @@ def _ways(org_id: str, *, by_mail: bool) -> Iterator[tuple[str, str]]:
     asked = NotificationSettings.objects.filter(org_id=org_id).first()
     if asked is not None and asked.url:
         yield Delivery.Channel.WEBHOOK, ""
-    for address in addresses_of(org_id, asked) if by_mail else ():
+    for address in addresses.recipients_of(org_id, asked) if by_mail else ():
         yield Delivery.Channel.EMAIL, address
-
-
-def addresses_of(org_id: str, asked: NotificationSettings | None) -> list[str]:
-    """Return the addresses that are told by e-mail: those chosen, else the owner's."""
-    if asked is not None and asked.emails is not None:
-        return list(dict.fromkeys(asked.emails))
-    owners = Organization.objects.filter(org_id=org_id)
-    return list(owners.values_list("email", flat=True))
 
 
 def announce_crossings() -> int:

@@ -32,6 +32,12 @@ class NotificationsAnswer(Answer):
     secret: str | None = None
 
 
+class NotificationsMeta(Answer):
+    """There only where some of the addresses wait for their readers to agree."""
+
+    emails_pending: list[str]
+
+
 class SecretAnswer(Answer, omit_defaults=False):
     """The new secret; the one before it signs too until then."""
 

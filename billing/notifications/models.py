@@ -1,5 +1,7 @@
 """Who is told, what there was to tell, and each way of telling it."""
 
+from datetime import datetime
+
 import pghistory
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
@@ -42,6 +44,56 @@ class NotificationSettings(models.Model):
 
     def __str__(self) -> str:
         return f"notifications of {self.org_id}"
+
+
+class NotificationAddress(models.Model):
+    """An address that an organisation chose, and whether its reader agreed. All in real time.
+
+    The link's token is derived from `uuid` and stored as a hash only. `mail_due_at` says when
+    the link is to be mailed (again). One that is chosen no more is withdrawn for good.
+    """
+
+    uuid = models.UUIDField(unique=True)
+    org_id = models.CharField(max_length=30)
+    email = models.EmailField()
+    token_hash = models.BinaryField(max_length=32, null=True, blank=True, unique=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Of the link.")
+    link_sent_at = models.DateTimeField(null=True, blank=True)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    mail_due_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "notification addresses"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["org_id", "email"],
+                condition=Q(withdrawn_at__isnull=True),
+                name="notification_address_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(confirmed_at__isnull=False) | Q(expires_at__isnull=False),
+                name="notification_address_asked",
+            ),
+        ]
+        indexes = [
+            # The mailer: what is due.
+            models.Index(
+                fields=["mail_due_at"],
+                condition=Q(mail_due_at__isnull=False),
+                name="notification_address_mail_due",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"notification address {self.pk} of {self.org_id}"
+
+    def is_open(self, now: datetime) -> bool:
+        """Tell whether its link may still be used."""
+        if self.confirmed_at is not None or self.withdrawn_at is not None:
+            return False
+        return self.expires_at is not None and now < self.expires_at
 
 
 class Notification(models.Model):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from billing.contact.rules import NotTaken, checked_email
-from billing.notifications import announcing, destinations, signing
+from billing.notifications import addresses, destinations, signing
 from billing.notifications.models import NotificationSettings
 from config.contract import history
 from config.contract.errors import NotFound, ValidationFailed
@@ -23,12 +23,15 @@ OVERLAP = timedelta(hours=24)
 class Asked:
     """Where an organisation is told and of which thresholds.
 
-    `secret` only where it was made by this very call; it is shown once.
+    `pending` are those of the addresses that nothing is sent to before their readers have
+    agreed (billing.notifications.addresses). `secret` only where it was made by this very
+    call; it is shown once.
     """
 
     url: str | None
     emails: list[str]
     thresholds: list[int]
+    pending: list[str]
     secret: str | None = None
 
 
@@ -45,8 +48,9 @@ def get(*, org_id: str) -> Asked:
     held = NotificationSettings.objects.filter(org_id=org_id).first()
     return Asked(
         url=(held.url if held else "") or None,
-        emails=announcing.addresses_of(org_id, held),
+        emails=addresses.chosen_of(org_id, held),
         thresholds=thresholds.chosen(org_id),
+        pending=addresses.pending_of(org_id, held),
     )
 
 
@@ -57,11 +61,13 @@ def put(
     emails: Sequence[str] | None,
     percents: Sequence[int] | None,
     now: datetime,
+    real_now: datetime,
 ) -> Asked:
     """Say where an organisation is told from now on; what is None goes back to its default.
 
     No URL, the owner's address, 50, 80 and 100 percent. The first URL makes the
-    secret. Raises ValidationFailed; nothing is changed then.
+    secret. An address that is new gets a link, and mail once its reader has used it.
+    Raises ValidationFailed or Throttled; nothing is changed then.
     """
     emails = _checked(url, emails)
     with transaction.atomic(), history.because("notification settings"):
@@ -76,13 +82,15 @@ def put(
         held.emails = emails
         held.updated_at = now
         held.save()
+        addresses.choose(org_id=org_id, emails=emails or (), now=real_now)
         wanted = DEFAULT_PERCENTS if percents is None else percents
         if sorted(set(wanted)) != thresholds.chosen(org_id):
             thresholds.choose(org_id=org_id, percents=wanted, now=now)
     return Asked(
         url=url or None,
-        emails=announcing.addresses_of(org_id, held),
+        emails=addresses.chosen_of(org_id, held),
         thresholds=thresholds.chosen(org_id),
+        pending=addresses.pending_of(org_id, held),
         secret=signing.secret_of(held.secret_id) if makes_secret else None,
     )
 
@@ -111,12 +119,12 @@ def _checked(url: str | None, emails: Sequence[str] | None) -> list[str] | None:
             destinations.read(url)
         except destinations.Refused as refused:
             faults["url"] = [refused.why]
-    addresses: list[str] = []
+    checked: list[str] = []
     for position, address in enumerate(emails or ()):
         try:
-            addresses.append(checked_email(address))
+            checked.append(checked_email(address))
         except NotTaken as refused:
             faults[f"emails.{position}"] = [str(refused)]
     if faults:
         raise ValidationFailed(faults)
-    return None if emails is None else addresses
+    return None if emails is None else checked

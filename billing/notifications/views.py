@@ -6,7 +6,12 @@ from rest_framework.request import Request
 
 from billing.bodies import OrgBody
 from billing.notifications import services
-from billing.notifications.bodies import NotificationsAnswer, NotificationsBody, SecretAnswer
+from billing.notifications.bodies import (
+    NotificationsAnswer,
+    NotificationsBody,
+    NotificationsMeta,
+    SecretAnswer,
+)
 from config.contract import clock
 from config.contract.bodies import parse, rfc3339
 from config.contract.openapi import documented
@@ -40,11 +45,13 @@ class NotificationsViewSet(ContractViewSet):
         tag="notifications",
         answer=NotificationsAnswer,
         answer_example=_EXAMPLE,
+        meta=NotificationsMeta,
     )
     def retrieve(self, request: Request) -> HttpResponse:
         """Return the URL, the e-mail addresses and the thresholds; the secret is not shown."""
         caller = acting_for(http(request), caller_of(request), None)
-        return success(_answer(services.get(org_id=caller.org_id)))
+        current = services.get(org_id=caller.org_id)
+        return success(_answer(current), meta=_meta(current))
 
     @documented(
         summary="Say where to tell you",
@@ -53,6 +60,12 @@ class NotificationsViewSet(ContractViewSet):
         body_example={"orgId": _ORG, **_EXAMPLE},
         answer=NotificationsAnswer,
         answer_example={**_EXAMPLE, "secret": _SECRET},
+        meta=NotificationsMeta,
+        errors=(429,),
+        description=(
+            "An address that is new is sent one link, and is told once its reader has pressed the"
+            " button there; until then it stands in `meta.emailsPending`."
+        ),
     )
     def update(self, request: Request) -> HttpResponse:
         """Replace all of it. The first URL makes the signing secret, which is shown this once."""
@@ -64,8 +77,9 @@ class NotificationsViewSet(ContractViewSet):
             emails=body.emails,
             percents=body.thresholds,
             now=clock.now(),
+            real_now=clock.real_now(),
         )
-        return success(_answer(asked), no_store=True)
+        return success(_answer(asked), meta=_meta(asked), no_store=True)
 
     @documented(
         summary="Rotate the signing secret",
@@ -91,3 +105,7 @@ def _answer(asked: services.Asked) -> NotificationsAnswer:
     return NotificationsAnswer(
         url=asked.url, emails=asked.emails, thresholds=asked.thresholds, secret=asked.secret
     )
+
+
+def _meta(asked: services.Asked) -> dict[str, list[str]] | None:
+    return {"emailsPending": asked.pending} if asked.pending else None

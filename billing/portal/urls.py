@@ -34,6 +34,7 @@ portal_urls = [
     ),
     path("portal/billing", acts.StripePage.as_view(), name="portal-billing"),
     path("portal/email/<str:token>", contact.EmailPage.as_view(), name="portal-email"),
+    path("portal/notices/<str:token>", contact.NoticesPage.as_view(), name="portal-notices"),
     # Last: a link's token is any word.
     path("portal/<str:token>", pages.LinkPage.as_view(), name="portal-link"),
 ]

@@ -54,6 +54,7 @@ PAGES: dict[str, dict[str, str]] = {
         "billing.Notification": "notifications",
         "billing.Delivery": "outgoing_mail",
         "billing.NotificationSettings": "contact_mail",
+        "billing.NotificationAddress": "mark_email_read",
     },
     "Access": {
         "tokens.TokenFamily": "devices",
@@ -63,8 +64,8 @@ PAGES: dict[str, dict[str, str]] = {
         "tokens.OperatorKey": "vpn_key",
         "tokens.AuditEntry": "history",
         "tokens.StaffLogIn": "login",
-        "backoffice.StaffAct": "gavel",
         "backoffice.RecoveryCode": "emergency",
+        "backoffice.StaffAct": "gavel",
         "backoffice.Export": "download",
     },
     "System": {

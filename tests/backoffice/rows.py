@@ -20,15 +20,20 @@ from billing.models import (
     Subscription,
     UnpricedOverage,
 )
-from billing.notifications.models import Delivery, Notification, NotificationSettings
+from billing.notifications.models import (
+    Delivery,
+    Notification,
+    NotificationAddress,
+    NotificationSettings,
+)
 from config.backoffice.export_models import Export
 from config.backoffice.models import StaffAct, StaffActEnd
+from config.backoffice.recovery_models import RecoveryCode
 from config.backoffice.roles import OUR_APPS
 from config.contract import clock
 from config.contract.ids import base32
 from config.contract.models import Installation, KeyedRequest
 from quotas.crossings import ThresholdChoice, ThresholdCrossed
-from config.backoffice.recovery_models import RecoveryCode
 from quotas.denial_models import Denial, DeniedRequest
 from quotas.models import (
     Adjustment,
@@ -243,6 +248,13 @@ def _customer(number: int, now: datetime) -> None:
 
 def _notifications(number: int, now: datetime) -> None:
     org = org_id(number)
+    NotificationAddress.objects.create(
+        uuid=uuid.UUID(int=number + 1),
+        org_id=org_id(number),
+        email=f"ops{number}@customer.example",
+        created_at=now,
+        confirmed_at=now,
+    )
     NotificationSettings.objects.create(
         org_id=org,
         url="https://hooks.customer.example/metergate",
@@ -392,6 +404,11 @@ def _access(number: int, now: datetime) -> None:
         session_hash=hashed,
         session_expires_at=until,
     )
+    RecoveryCode.objects.create(
+        user=User.objects.get_or_create(username="maker", defaults={"is_staff": True})[0],
+        code_hash=hashed,
+        created_at=now,
+    )
     StaffLogIn.objects.create(
         at=now,
         outcome=StaffLogIn.Outcome.FAILED,
@@ -404,11 +421,6 @@ def _access(number: int, now: datetime) -> None:
         name=f"Gateway {number}",
         scopes=["usage:write"],
         secret_hash=hashed,
-    RecoveryCode.objects.create(
-        user=User.objects.get_or_create(username="maker", defaults={"is_staff": True})[0],
-        code_hash=hashed,
-        created_at=now,
-    )
         previous_secret_hash=hashed,
         created_at=now,
     )

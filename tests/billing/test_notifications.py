@@ -18,7 +18,12 @@ from django.db import connection
 
 from billing import tasks
 from billing.notifications import announcing, deliveries, posting, signing
-from billing.notifications.models import Delivery, Notification, NotificationSettings
+from billing.notifications.models import (
+    Delivery,
+    Notification,
+    NotificationAddress,
+    NotificationSettings,
+)
 from config.contract import clock
 from config.contract.errors import NotFound
 from quotas.crossings import ThresholdCrossed
@@ -155,6 +160,7 @@ def test_nothing_is_told_twice(org: Org, receiver: Receiver) -> None:
 
 def test_each_address_is_told_by_a_mail_of_its_own(org: Org) -> None:
     put(org, emails=["a@acme.example", "b@acme.example"])
+    NotificationAddress.objects.update(confirmed_at=clock.real_now())
     org.use(5_000)
 
     told()

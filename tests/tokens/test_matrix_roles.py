@@ -92,6 +92,7 @@ MATRIX: Mapping[str, str] = {
     "GET portal/billing/done": ANYBODY,
     "GET portal/<str:token>": GONE,
     "GET portal/email/<str:token>": GONE,
+    "GET portal/notices/<str:token>": GONE,
     "GET portal/usage": VISITORS,
     "GET portal/statements/<str:period_key>": VISITORS,
     "GET portal/statements/<str:period_key>.json": VISITORS,

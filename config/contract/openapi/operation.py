@@ -13,7 +13,8 @@ class Operation:
     """One verb of one path: its shapes, an example of each, and the refusals it knows.
 
     `query` is also what the route lets a query string hold: without it, nothing.
-    `errors` are those beside what every route may answer (config.contract.openapi.schema).
+    `meta` is what may stand beside the data. `errors` are those beside what every route may
+    answer (config.contract.openapi.schema).
     `keyed` routes take an Idempotency-Key; `replays` ones remember by an id in the body;
     `rate_limited` ones say what is left of a quota. `shapes` are described beside those
     that body and answer name. `forms` are the answer's other media types, each with an
@@ -28,6 +29,7 @@ class Operation:
     body: type | None = None
     body_example: Mapping[str, Any] | None = None
     query: type | None = None
+    meta: type | None = None
     headers: Sequence[tuple[str, str]] = ()
     errors: Sequence[int] = ()
     keyed: bool = False

@@ -129,7 +129,7 @@ class ContractSchema(AutoSchema):
         if operation.forms:
             names["Content-Disposition"] = False
         example = {"ok": True, "data": dict(operation.answer_example)}
-        content = {_JSON: _content(self._envelope(operation.answer), example)}
+        content = {_JSON: _content(self._envelope(operation), example)}
         for media_type, text in (operation.forms or {}).items():
             content[media_type] = _content({"type": "string"}, text)
         return {
@@ -138,11 +138,14 @@ class ContractSchema(AutoSchema):
             "content": content,
         }
 
-    def _envelope(self, answer: type) -> Schema:
+    def _envelope(self, operation: Operation) -> Schema:
+        properties: Schema = {"ok": {"const": True}, "data": self._reference(operation.answer)}
+        if operation.meta is not None:
+            properties["meta"] = self._reference(operation.meta)
         return {
             "type": "object",
             "required": ["ok", "data"],
-            "properties": {"ok": {"const": True}, "data": self._reference(answer)},
+            "properties": properties,
             "additionalProperties": False,
         }
 
