@@ -33,9 +33,10 @@ logger = structlog.get_logger("metergate.edge")
 #: makes every request dearer: the threads take turns, and each finds its memory gone cold.
 _SPARE_THREADS = 2
 _THREAD_IDLE_SECONDS = 600
-#: How long one Python thread keeps the others waiting, in seconds. With Python's own 5 ms a
-#: check beside two busy statements waits several of them.
-_SWITCH_SECONDS = 0.001
+#: How long one Python thread keeps the others waiting, in seconds. Python's own is 5 ms: heads
+#: and bodies would come one at a time between turns of a busy thread, and a check that arrives
+#: behind a crowd's would wait for all of them before any share is looked at.
+_SWITCH_SECONDS = 0.0001
 
 
 #: New objects before a look for cycles, and looks at the young before one at the older:
