@@ -45,7 +45,7 @@ def prepare(included: int = _PLENTY) -> tuple[str, str]:
     issue_code(
         org_id=org_id,
         code=code,
-        scopes=scopes.INSTALLATION,
+        scopes=scopes.OWNER,
         issued_by="benchmark",
         now=clock.real_now(),
     )

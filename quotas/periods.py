@@ -102,7 +102,14 @@ def predecessor(cuts: Sequence[Cut], period: Period) -> Period | None:
     return before if before.end < whole.end else None
 
 
-def recut(cuts: Sequence[Cut], to: Cut, *, now: datetime, used_until: datetime | None) -> list[Cut]:
+def recut(
+    cuts: Sequence[Cut],
+    to: Cut,
+    *,
+    now: datetime,
+    used_until: datetime | None,
+    as_announced: bool = False,
+) -> list[Cut]:
     """Return the cuts after it became known, at `now`, that periods follow `to`.
 
     `used_until` is the last instant known to have been counted in the running
@@ -110,15 +117,22 @@ def recut(cuts: Sequence[Cut], to: Cut, *, now: datetime, used_until: datetime |
     restart, or behind the last use that it holds. An anchor that lies ahead
     (a trial whose end was moved) ends it when it comes. Another rule alone
     starts with the next period.
+
+    What was yet to come is told anew, but for a change `as_announced`, which comes by
+    itself: counters may have been given the end that lay ahead, and nobody need have
+    looked at them since. The running period ends there at the latest.
     """
     if cuts[-1].same_grid(to):
         return [*cuts[:-1], replace(cuts[-1], anchor_at=to.anchor_at)]
-    # What was yet to come is told anew.
     held = [cut for cut in cuts if cut.since is None or cut.since <= now]
+    ahead = [cut.since for cut in cuts[len(held) :] if cut.since is not None]
+    latest = ahead[0] if ahead and as_announced else None
     if held[-1].same_grid(to):
-        return [*held[:-1], replace(held[-1], anchor_at=to.anchor_at)]
+        held[-1] = replace(held[-1], anchor_at=to.anchor_at)
+        return held if latest is None else [*held, replace(to, since=latest)]
     running = period_in(held, now)
     since = _since(held[-1], to, running, now=now, used_until=used_until)
+    since = since if latest is None else min(since, latest)
     if held[-1].since == since:
         # Nothing lies between the two.
         held.pop()

@@ -63,7 +63,7 @@ def cuts_of(entitlement: Entitlement, at: datetime) -> list[Cut]:
         entitlement.scheduled_period_rule or entitlement.period_rule,
         entitlement.scheduled_anchor_at or entitlement.anchor_at,
     )
-    return recut(cuts, due, now=entitlement.scheduled_at, used_until=None)
+    return recut(cuts, due, now=entitlement.scheduled_at, used_until=None, as_announced=True)
 
 
 def cuts_as_json(cuts: Sequence[Cut]) -> list[dict[str, str | None]]:

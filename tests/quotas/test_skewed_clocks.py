@@ -17,6 +17,7 @@ from quotas.rollover import roll_over
 from quotas.rules import Allowance
 from quotas.services import ScheduledChange, grant
 from tests.support.cast import Org, make_org
+from tests.support.length import at_length
 from usage import ledger
 from usage.ledger import NewUsageEvent
 from usage.reconcile import reconcile
@@ -123,8 +124,9 @@ STEPS = st.lists(
 
 
 @settings(
-    max_examples=60,
+    max_examples=500 if at_length() else 60,
     deadline=None,
+    derandomize=not at_length(),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     # What fails is short enough to read: shrinking it takes minutes of the database's time.
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
@@ -140,6 +142,24 @@ STEPS = st.lists(
     # A use ahead of the restart that a node behind hears of.
     rule="billing_month",
     steps=[("use", 0, 0, 60), ("restart", 0, 1, -60), ("use", 0, 0, 60), ("restart", 1, 9, -60)],
+)
+@example(
+    # A trial's end that lay ahead passes after a scheduled change of rule, and nobody looks.
+    rule="billing_year",
+    steps=[("trial", 62, 0, 0), ("schedule", 24, 19, -60), ("change_rule", 0, 150, 0)],
+)
+@example(
+    rule="billing_year",
+    steps=[
+        ("roll_over", 200, 52, 60),
+        ("refresh", 125, 37, -60),
+        ("trial", 69, 49, -60),
+        ("trial", 128, 88, 60),
+        ("change_plan", 161, 323, -60),
+        ("trial", 62, 73, 0),
+        ("schedule", 24, 79, -60),
+        ("change_rule", 0, 90, 0),
+    ],
 )
 def test_no_order_of_skewed_clocks_makes_a_grant_fail(
     transactional_db: None, rule: str, steps: list[tuple[str, int, int, int]]
