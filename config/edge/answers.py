@@ -50,8 +50,11 @@ class FileAnswer:
             self.file.close()
 
 
-def answer(application: Application, environ: Environ, proto: Any, *, closes: bool) -> None:
-    """Run the application and send what it answers; `closes` says that the connection will."""
+def answer(application: Application, environ: Environ, proto: Any, *, closes: bool) -> int:
+    """Run the application and send what it answers; `closes` says that the connection will.
+
+    Returns the bytes of the body, none for a file.
+    """
     started: list[Any] = []
 
     def start_response(status: str, headers: Headers, exc_info: Any = None) -> None:
@@ -64,8 +67,10 @@ def answer(application: Application, environ: Environ, proto: Any, *, closes: bo
         path = returned.path() if isinstance(returned, FileAnswer) else None
         if path is not None and environ["REQUEST_METHOD"] != "HEAD":
             proto.response_file(status, headers, path)
-        else:
-            proto.response_bytes(status, headers, b"".join(returned))
+            return 0
+        body = b"".join(returned)
+        proto.response_bytes(status, headers, body)
+        return len(body)
     finally:
         if hasattr(returned, "close"):
             returned.close()

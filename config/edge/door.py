@@ -18,7 +18,7 @@ from config.edge import answers, routes
 from config.edge.answers import Application
 from config.edge.bodies import Reader
 from config.edge.environ import Environ, environ_of
-from config.edge.lanes import Lane, Limits
+from config.edge.lanes import Lane, Limits, Neighbours
 from config.edge.log import count_refusal
 from tokens import callers
 from tokens.throttles import address_of, household
@@ -48,13 +48,14 @@ class Call:
         self.size = 0
         self.closes = False
 
-    def run(self) -> None:
-        """Have the application answer."""
+    def run(self) -> int:
+        """Have the application answer; returns the bytes of the body."""
         try:
-            answers.answer(self.application, self.environ, self.proto, closes=self.closes)
+            return answers.answer(self.application, self.environ, self.proto, closes=self.closes)
         except Exception:  # noqa: BLE001 - the thread is not the request's
             logger.exception("request_failed", route="unknown")
             self.turn_away(InternalError(), "failed")
+            return 0
 
     def refuse(self, reason: str) -> None:
         """Answer that there is no room."""
@@ -90,7 +91,8 @@ class Door:
             Limits(routes.WIDE, wide, 1, half_of(wide), most_of(wide), has_threads=True),
             Limits(routes.MACHINE, 1, 1, 1, 1, waiting=64, waiting_of_one=16, has_threads=True),
         )
-        self._lanes = {each.name: Lane(each) for each in limits}
+        neighbours = Neighbours()
+        self._lanes = {each.name: Lane(each, neighbours) for each in limits}
         self._once = frozenset({settings.TENANT_HEADER})
 
     def start(self) -> None:

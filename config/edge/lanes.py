@@ -8,7 +8,9 @@ is what it took, so a batch of a thousand, a statement or a long list weighs wha
 it weighs, and no table of costs can be wrong.
 
 No caller holds all slots, nor do all strangers (callers without a verified token)
-together: what is slow for one leaves room for the others.
+together: what is slow for one leaves room for the others. A crowd, that is a caller
+with many more waiting, also rests between two of its requests for as long as the last
+one took, while anybody else calls: slots are not all that callers share.
 """
 
 import heapq
@@ -16,7 +18,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,6 +27,14 @@ from config.contract import metrics
 
 #: Callers remembered although they neither run nor wait, so that who used much is not new again.
 _MOST_REMEMBERED = 10_000
+#: So many of one caller waiting are a crowd.
+CROWD = 16
+#: Whoever called within so many seconds is calling.
+_RECENT_SECONDS = 1.0
+#: What sending an answer costs beside making it: processor time of other threads and of the
+#: kernel. And the longest rest between two requests, in seconds.
+_BYTES_PER_SECOND = 25_000_000
+_LONGEST_REST = 0.25
 
 
 class Job(Protocol):
@@ -42,8 +52,8 @@ class Job(Protocol):
     def size(self) -> int:
         """Bytes it holds while it waits."""
 
-    def run(self) -> None:
-        """Answer it. Raises nothing."""
+    def run(self) -> int:
+        """Answer it; returns the bytes of the answer. Raises nothing."""
 
     def refuse(self, reason: str) -> None:
         """Answer it that there is no room. Raises nothing."""
@@ -67,6 +77,27 @@ class Limits:
     has_threads: bool = False
 
 
+class Neighbours:
+    """Who called last, in any lane of the process. Needs no lock: at worst a crowd rests once."""
+
+    __slots__ = ("_latest", "_latest_at", "_other_at")
+
+    def __init__(self) -> None:
+        self._latest: Hashable = None
+        self._latest_at = self._other_at = float("-inf")
+
+    def saw(self, caller: Hashable) -> None:
+        """Note that somebody calls."""
+        if caller != self._latest:
+            self._latest, self._other_at = caller, self._latest_at
+        self._latest_at = time.monotonic()
+
+    def has(self, caller: Hashable) -> bool:
+        """Tell whether anybody else is calling."""
+        at = self._other_at if caller == self._latest else self._latest_at
+        return time.monotonic() - at < _RECENT_SECONDS
+
+
 class _Caller:
     __slots__ = ("is_stranger", "most", "queue", "ranked", "running", "used")
 
@@ -82,8 +113,12 @@ class _Caller:
 class Lane:
     """Slots for requests of one kind."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self, limits: Limits, neighbours: Neighbours, *, rest: Callable[[float], None] = time.sleep
+    ) -> None:
         self.limits = limits
+        self._neighbours = neighbours
+        self._rest = rest
         self._threads = (
             ThreadPoolExecutor(limits.slots, thread_name_prefix=f"edge-{limits.name}")
             if limits.has_threads
@@ -110,6 +145,7 @@ class Lane:
     def submit(self, job: Job) -> None:
         """Run the job now, or let it wait, or refuse it. Whoever runs goes on with who waits."""
         reason = None
+        self._neighbours.saw(job.caller)
         with self._lock:
             caller = self._caller_of(job)
             starts = self._running < self.limits.slots and self._may_start(caller)
@@ -130,16 +166,25 @@ class Lane:
     def _work(self, job: Job, caller: _Caller) -> None:
         while True:
             began = time.monotonic()
-            job.run()
+            sent = job.run()
+            seconds = time.monotonic() - began
             late: list[Job] = []
             with self._lock:
-                self._finish(caller, time.monotonic() - began)
+                self._finish(caller, seconds)
                 following = self._next(late)
             for overdue in late:
                 overdue.refuse("waited")
             if following is None:
                 return
-            job, caller = following
+            job, goes_on = following
+            if goes_on is caller and len(caller.queue) >= CROWD:
+                self._let_others_live(job.caller, seconds + sent / _BYTES_PER_SECOND)
+            caller = goes_on
+
+    def _let_others_live(self, caller: Hashable, seconds: float) -> None:
+        """Rest in the caller's own slot, which nobody else could have had."""
+        if self._neighbours.has(caller):
+            self._rest(min(seconds, _LONGEST_REST))
 
     def _caller_of(self, job: Job) -> _Caller:
         caller = self._callers.get(job.caller)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from config.edge.lanes import Lane, Limits
+from config.edge.lanes import CROWD, Lane, Limits, Neighbours
 
 LIMITS = Limits(
     "test",
@@ -32,11 +32,12 @@ class Job:
     may_end: threading.Event = field(default_factory=threading.Event)
     ran: Callable[[str], None] = lambda caller: None
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Run until let go."""
         self.ran(self.caller)
         self.began.set()
         assert self.may_end.wait(30)
+        return 0
 
     def refuse(self, reason: str) -> None:
         """Note why."""
@@ -47,7 +48,9 @@ class Bench:
     """A lane, and threads that bring jobs to it."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
-        self.lane = Lane(limits)
+        self.rests: list[float] = []
+        self.neighbours = Neighbours()
+        self.lane = Lane(limits, self.neighbours, rest=self.rests.append)
         self.threads: list[threading.Thread] = []
 
     def starts(self, job: Job) -> Job:
@@ -173,7 +176,7 @@ def test_all_that_came_runs_once_and_the_lane_is_empty_again() -> None:
         with lock:
             ran[caller] += 1
 
-    lane = Lane(replace(LIMITS, waiting_of_one=10_000, waiting=10_000))
+    lane = Lane(replace(LIMITS, waiting_of_one=10_000, waiting=10_000), Neighbours())
     jobs = [Job(f"org-{n % 7}", is_stranger=n % 7 > 4, ran=count) for n in range(2_000)]
     for job in jobs:
         job.may_end.set()
@@ -194,3 +197,29 @@ def test_all_that_came_runs_once_and_the_lane_is_empty_again() -> None:
     bench = Bench()
     bench.lane = lane
     bench.ends(bench.starts(last), last)
+
+
+def crowd_of(size: int, *, beside: str) -> list[float]:
+    """Let one caller bring so many at once, while somebody else calls; returns how it rested."""
+    bench = Bench(replace(LIMITS, slots_of_one=1, waiting_of_one=100, waiting=100))
+    first = bench.starts(Job("crowd"))
+    waiting = [bench.waits(Job("crowd")) for _ in range(size)]
+    bench.neighbours.saw(beside)
+    bench.ends(first, *waiting)
+    assert all(job.began.is_set() for job in waiting)
+    return bench.rests
+
+
+def test_a_crowd_rests_between_its_requests_while_somebody_else_calls() -> None:
+    rests = crowd_of(CROWD + 3, beside="neighbour")
+
+    # Until it is no crowd any more.
+    assert len(rests) == 3
+    assert all(0 < seconds <= 0.25 for seconds in rests)
+
+
+@pytest.mark.parametrize(
+    ("size", "beside"), [(CROWD + 3, "crowd"), (CROWD, "neighbour")], ids=["alone", "no crowd"]
+)
+def test_whoever_is_alone_or_no_crowd_goes_on_at_once(size: int, beside: str) -> None:
+    assert crowd_of(size, beside=beside) == []
