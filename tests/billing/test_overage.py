@@ -1,6 +1,9 @@
 """What is used past a plan that allows it is charged once, as its statement says."""
 
+from datetime import timedelta
+
 import pytest
+from django.conf import settings
 
 from billing.models import Operation
 from billing.overage import due, services
@@ -72,6 +75,15 @@ def test_nothing_is_reported_while_the_period_can_still_change(
     assert early.found == 0
     assert overage_of(owner, key) == 540
     assert metered_lines(sandbox, owner) == [(540, cents(540))]
+
+
+def test_a_closed_period_waits_for_what_was_begun_in_its_last_instant(owner: Owner) -> None:
+    owner.use(INCLUDED + 3_000)
+    counter = UsageCounter.objects.get(org_id=owner.id, metric="api_call")
+    closes = counter.period_end + settings.LATE_GRACE_ALLOW
+
+    assert not due.unwritten(now=closes + timedelta(minutes=4)).exists()
+    assert due.unwritten(now=closes + timedelta(minutes=5)).get() == counter
 
 
 def test_a_period_is_charged_once_however_often_the_worker_runs(

@@ -2,6 +2,7 @@
 
 import csv
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 
 import pytest
@@ -9,12 +10,13 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from billing.models import Statement
-from billing.statements.services import table_of
+from billing.statements.services import seal_closed, table_of
 from config.contract import clock
 from quotas import corrections
 from quotas.models import UsageCounter
 from quotas.rules import Allowance
 from quotas.services import grant
+from tests.races.interleave import by_hand, in_thread, wait_until_blocked
 from tests.support.cast import Org, data
 from tests.support.database import superuser
 from usage.voids import void_event
@@ -96,6 +98,19 @@ def test_a_closed_period_is_sealed_and_the_seals_form_a_chain(busy: Org) -> None
     assert former["previousDigest"] is None
     assert data(busy.get(f"/api/statements?periodKey={first}")) == former
     assert verify() == (0, "1 organisations, 0 broken\n")
+
+
+def test_of_two_who_seal_at_once_one_waits_for_the_others_digest(busy: Org) -> None:
+    first = key()
+    clock.set_offset(timedelta(days=64).total_seconds())
+
+    with by_hand() as other:
+        other.execute("SELECT 1 FROM billing_organization WHERE org_id = %s FOR UPDATE", [busy.id])
+        sealing = in_thread(partial(seal_closed, org_id=busy.id, now=clock.now()))
+        wait_until_blocked()
+        other.rollback()
+
+    assert first in sealing.result(30)
 
 
 @pytest.mark.parametrize(

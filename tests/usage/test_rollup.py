@@ -123,6 +123,14 @@ def test_an_event_of_an_older_day_makes_that_day_due(metered_org: Org) -> None:
     assert by_day(metered_org) == {date(2026, 3, 8): (7, 1)}
 
 
+def test_what_comes_after_the_clock_was_set_back_makes_its_day_due(metered_org: Org) -> None:
+    run(TODAY)
+    back = NOW - timedelta(days=3)
+    use(metered_org, "late", 7, at=back - timedelta(days=5), now=back)
+
+    assert (back - timedelta(days=5)).date() in days_due(now=back)
+
+
 def test_before_the_first_run_every_day_is_due(metered_org: Org) -> None:
     use(metered_org, "old", 1, at=NOW - timedelta(days=15))
 
