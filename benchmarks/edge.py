@@ -67,7 +67,7 @@ def main(words: list[str]) -> None:
             _believe(rows[-1])
             if not options.json:
                 _say(rows[-1], first=len(rows) == 1)
-            time.sleep(1.0)  # let what still waits be worked off
+            time.sleep(3.0)  # let what still waits be worked off
     if options.json:
         print(json.dumps(rows))
     elif rows:

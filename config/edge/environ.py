@@ -18,7 +18,6 @@ _ONCE = frozenset(
         "content-encoding",
         "origin",
         "idempotency-key",
-        "stripe-signature",
         "x-client-domain",
         "x-csrftoken",
         "x-forwarded-proto",

@@ -29,6 +29,8 @@ INSERT_ONLY = [
     "usage_usageevent",
     "usage_usagevoid",
 ]
+#: What is forgotten in the end is kept as long as it is young.
+_YOUNG: dict[str, dict[str, Any]] = {"tokens_stafflogin": {"at": "2999-01-01"}}
 HISTORIES = sorted(
     model._meta.db_table for model in apps.get_models() if hasattr(model, "pgh_tracked_model")
 )
@@ -222,7 +224,7 @@ def _value(kind: str, n: int) -> Any:
 @pytest.mark.parametrize("how", ["UPDATE {0} SET {1} = {1}", "DELETE FROM {0}"])
 def test_a_row_that_was_written_stays_as_it_is_whoever_tries(table: str, how: str) -> None:
     with database() as admin:
-        insert(admin, table)
+        insert(admin, table, **_YOUNG.get(table, {}))
         changed = next(name for name, *_ in reversed(_columns(admin, table)) if name != "told_at")
         if table == "quotas_thresholdcrossed" and how.startswith("UPDATE"):
             how = "UPDATE {0} SET used = used + 1"  # of this one `told_at` may change

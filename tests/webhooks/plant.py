@@ -60,12 +60,13 @@ class Plant:
         )
         self._wait(lambda: self._answers("/healthz"), "web")
 
-    def start_worker(self) -> None:
+    def start_worker(self, *options: str) -> None:
         """Start a worker with two processes."""
         self._start(
             "worker",
             *("celery", "-A", "config.celery", "worker", "-l", "INFO", "--concurrency", "2"),
             *("--without-gossip", "--without-mingle"),
+            *options,
             role="worker",
         )
 
