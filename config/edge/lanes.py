@@ -27,14 +27,17 @@ from config.contract import metrics
 
 #: Callers remembered although they neither run nor wait, so that who used much is not new again.
 _MOST_REMEMBERED = 10_000
-#: So many of one caller waiting are a crowd.
+#: So many of one caller waiting are a crowd; of a stranger, to whom nothing was sold, fewer.
+#: So few make it rest for what sending large answers costs.
 CROWD = 16
+CROWD_OF_STRANGER = FEW = 3
 #: Whoever called within so many seconds is calling.
 _RECENT_SECONDS = 1.0
 #: What sending an answer costs beside making it: processor time of other threads and of the
 #: kernel. And the longest rest between two requests, in seconds.
 _BYTES_PER_SECOND = 25_000_000
 _LONGEST_REST = 0.25
+_SHORTEST_REST = 0.001
 
 
 class Job(Protocol):
@@ -99,11 +102,12 @@ class Neighbours:
 
 
 class _Caller:
-    __slots__ = ("is_stranger", "most", "queue", "ranked", "running", "used")
+    __slots__ = ("crowd", "is_stranger", "most", "queue", "ranked", "running", "used")
 
     def __init__(self, is_stranger: bool, limits: Limits) -> None:
         self.is_stranger = is_stranger
         self.most = limits.slots_of_stranger if is_stranger else limits.slots_of_one
+        self.crowd = CROWD_OF_STRANGER if is_stranger else CROWD
         self.used = 0.0
         self.running = 0
         self.ranked = False
@@ -177,14 +181,19 @@ class Lane:
             if following is None:
                 return
             job, goes_on = following
-            if goes_on is caller and len(caller.queue) >= CROWD:
-                self._let_others_live(job.caller, seconds + sent / _BYTES_PER_SECOND)
+            if goes_on is caller and len(caller.queue) >= FEW:
+                self._let_others_live(job.caller, caller, seconds=seconds, sent=sent)
             caller = goes_on
 
-    def _let_others_live(self, caller: Hashable, seconds: float) -> None:
+    def _let_others_live(
+        self, key: Hashable, caller: _Caller, *, seconds: float, sent: int
+    ) -> None:
         """Rest in the caller's own slot, which nobody else could have had."""
-        if self._neighbours.has(caller):
-            self._rest(min(seconds, _LONGEST_REST))
+        rest = sent / _BYTES_PER_SECOND
+        if len(caller.queue) >= caller.crowd:
+            rest += seconds
+        if rest >= _SHORTEST_REST and self._neighbours.has(key):
+            self._rest(min(rest, _LONGEST_REST))
 
     def _caller_of(self, job: Job) -> _Caller:
         caller = self._callers.get(job.caller)

@@ -1,13 +1,15 @@
 """Who runs, who waits and who is sent away: the rules alone, with jobs that end when told to."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
-from config.edge.lanes import CROWD, Lane, Limits, Neighbours
+from config.edge.lanes import CROWD, CROWD_OF_STRANGER, FEW, Lane, Limits, Neighbours
 
 LIMITS = Limits(
     "test",
@@ -31,13 +33,16 @@ class Job:
     began: threading.Event = field(default_factory=threading.Event)
     may_end: threading.Event = field(default_factory=threading.Event)
     ran: Callable[[str], None] = lambda caller: None
+    answer_bytes: int = 0
+    seconds: float = 0.0
 
     def run(self) -> int:
         """Run until let go."""
         self.ran(self.caller)
         self.began.set()
         assert self.may_end.wait(30)
-        return 0
+        time.sleep(self.seconds)
+        return self.answer_bytes
 
     def refuse(self, reason: str) -> None:
         """Note why."""
@@ -199,11 +204,11 @@ def test_all_that_came_runs_once_and_the_lane_is_empty_again() -> None:
     bench.ends(bench.starts(last), last)
 
 
-def crowd_of(size: int, *, beside: str) -> list[float]:
+def crowd_of(size: int, *, beside: str, **costs: Any) -> list[float]:
     """Let one caller bring so many at once, while somebody else calls; returns how it rested."""
     bench = Bench(replace(LIMITS, slots_of_one=1, waiting_of_one=100, waiting=100))
-    first = bench.starts(Job("crowd"))
-    waiting = [bench.waits(Job("crowd")) for _ in range(size)]
+    first = bench.starts(Job("crowd", **costs))
+    waiting = [bench.waits(Job("crowd", **costs)) for _ in range(size)]
     bench.neighbours.saw(beside)
     bench.ends(first, *waiting)
     assert all(job.began.is_set() for job in waiting)
@@ -211,15 +216,27 @@ def crowd_of(size: int, *, beside: str) -> list[float]:
 
 
 def test_a_crowd_rests_between_its_requests_while_somebody_else_calls() -> None:
-    rests = crowd_of(CROWD + 3, beside="neighbour")
+    rests = crowd_of(CROWD + 3, beside="neighbour", seconds=0.002)
 
     # Until it is no crowd any more.
     assert len(rests) == 3
     assert all(0 < seconds <= 0.25 for seconds in rests)
 
 
+def test_fewer_strangers_are_a_crowd() -> None:
+    assert (
+        len(crowd_of(CROWD_OF_STRANGER + 2, beside="neighbour", is_stranger=True, seconds=0.002))
+        == 2
+    )
+
+
 @pytest.mark.parametrize(
     ("size", "beside"), [(CROWD + 3, "crowd"), (CROWD, "neighbour")], ids=["alone", "no crowd"]
 )
 def test_whoever_is_alone_or_no_crowd_goes_on_at_once(size: int, beside: str) -> None:
-    assert crowd_of(size, beside=beside) == []
+    assert crowd_of(size, beside=beside, seconds=0.002) == []
+
+
+def test_a_few_rest_for_what_sending_large_answers_costs() -> None:
+    assert crowd_of(FEW + 2, beside="neighbour", answer_bytes=250_000) == [0.01, 0.01]
+    assert crowd_of(FEW + 2, beside="neighbour", answer_bytes=2_500) == []
