@@ -7,7 +7,7 @@ from django.db.models import F, QuerySet, Value
 
 from billing.contact.models import EmailChange
 from billing.models import Operation, Organization
-from billing.notifications.models import Delivery
+from billing.notifications.models import Delivery, NotificationAddress
 
 
 def oldest(*, now: datetime) -> list["QuerySet[Any, tuple[str, datetime]]"]:
@@ -21,7 +21,8 @@ def oldest(*, now: datetime) -> list["QuerySet[Any, tuple[str, datetime]]"]:
             "notifications", Delivery.objects.filter(state=Delivery.State.WAITING), "due_at", now
         ),
         first("changes of contact", Organization.objects.all(), "contact_due_at", now),
-        first("mails", EmailChange.objects.all(), "mail_due_at", now),
+        first("mails of a new address", EmailChange.objects.all(), "mail_due_at", now),
+        first("links to agree by", NotificationAddress.objects.all(), "mail_due_at", now),
         first(
             "sign-ups and plan changes",
             Operation.objects.filter(

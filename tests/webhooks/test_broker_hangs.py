@@ -1,16 +1,19 @@
 """The broker hangs under load, again and again: the workers go on where it goes on."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 
+from billing.contact import services
 from billing.models import Operation, Organization
+from billing.notifications import addresses
 from billing.notifications.announcing import announce
 from billing.notifications.models import Delivery
 from billing.stripe_gateway import StripeGateway
@@ -109,24 +112,50 @@ def test_work_that_nobody_does_is_named_as_degraded(
     assert degraded() == []
 
 
-@pytest.mark.parametrize("kind", ["notifications", "changes of contact", "sign-ups"])
+def a_notification(org_id: str, since: datetime) -> None:
+    announce(org_id=org_id, kind="quota.warning", key="one", data={}, at=since)
+    assert Delivery.objects.update(due_at=since)
+
+
+def a_change_of_contact(org_id: str, since: datetime) -> None:
+    Organization.objects.filter(org_id=org_id).update(contact_due_at=since)
+
+
+def a_new_address(org_id: str, since: datetime) -> None:
+    change = services.read(name=None, email="new@acme.example")
+    services.request_change(org_id=org_id, change=change, now=since)
+
+
+def a_link_to_agree_by(org_id: str, since: datetime) -> None:
+    with transaction.atomic():
+        addresses.choose(org_id=org_id, emails=["told@other.example"], now=since)
+
+
+def a_sign_up(org_id: str, since: datetime) -> None:
+    Operation.objects.create(
+        uuid=uuid4(),
+        kind=Operation.Kind.SIGN_UP,
+        org_id=org_id,
+        request={},
+        lease_until=since,
+        created_at=since,
+    )
+
+
+WAITING: dict[str, Callable[[str, datetime], None]] = {
+    "notifications": a_notification,
+    "changes of contact": a_change_of_contact,
+    "mails of a new address": a_new_address,
+    "links to agree by": a_link_to_agree_by,
+    "sign-ups": a_sign_up,
+}
+
+
+@pytest.mark.parametrize("kind", WAITING)
 def test_what_else_waits_for_a_worker_is_named_too(org: Org, kind: str) -> None:
     now = clock.real_now()
     since = now - timedelta(seconds=130)
-    if kind == "notifications":
-        announce(org_id=org.id, kind="quota.warning", key="one", data={}, at=now)
-        assert Delivery.objects.update(due_at=since)
-    elif kind == "changes of contact":
-        Organization.objects.filter(org_id=org.id).update(contact_due_at=since)
-    else:
-        Operation.objects.create(
-            uuid=uuid4(),
-            kind=Operation.Kind.SIGN_UP,
-            org_id=org.id,
-            request={},
-            lease_until=since,
-            created_at=since,
-        )
+    WAITING[kind](org.id, since)
 
     [(name, late)] = overdue(now=now).items()
     assert name.startswith(kind)
