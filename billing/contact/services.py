@@ -18,7 +18,7 @@ from billing.models import Organization
 from config.contract import history
 from config.contract.doorbell import ring
 from config.contract.errors import NotFound, ValidationFailed
-from tokens import secrets
+from tokens import secrets, throttles
 from tokens.secrets import hashed
 
 Source = EmailChange.Source
@@ -80,7 +80,7 @@ def request_change(*, org_id: str, change: ContactChange, now: datetime) -> Cont
     """Change the name; send the new address its link. `now` is real time.
 
     The newest request counts: it replaces a link that is still out, and naming the
-    address in force takes one back. Raises NotFound.
+    address in force takes one back. Raises NotFound, Throttled.
     """
     with transaction.atomic(), history.because("changed by the owner"):
         organization = lock(org_id)
@@ -175,6 +175,8 @@ def _rename(organization: Organization, name: str | None, *, now: datetime) -> N
 
 
 def _ask(organization: Organization, email: str, *, now: datetime) -> None:
+    """Send the address its link. Raises Throttled."""
+    throttles.count_email_link(organization.org_id, email)
     change = EmailChange(
         uuid=uuid7(),
         org_id=organization.org_id,

@@ -10,7 +10,7 @@ from config.contract.idempotency import key_of
 from config.contract.openapi import documented
 from config.contract.responses import success
 from config.contract.views import ContractViewSet, http
-from tokens import scopes, throttles
+from tokens import scopes
 from tokens.authentication import TokenAuthentication
 from tokens.permissions import acting_for, caller_of, needs_scope
 
@@ -47,8 +47,6 @@ class ContactViewSet(ContractViewSet):
         key = key_of(http(request))
         body = parse(ContactBody, request)
         caller = acting_for(http(request), caller_of(request), body.org_id)
-        if body.email is not None:
-            throttles.count_email_link(caller.org_id, body.email)
         answer = doors.by_owner(org_id=caller.org_id, name=body.org_name, email=body.email, key=key)
         contact = answer.contact
         return success(

@@ -209,15 +209,18 @@ def test_links_are_throttled_per_organisation_and_nothing_is_changed_then(
 def test_many_organisations_together_do_not_flood_one_address(org: Org, settings: Settings) -> None:
     settings.THROTTLE_LINKS_PER_ADDRESS = "2/day"
     answers = [put(one, emails=[STRANGER]).status_code for one in (org, make_org(), make_org())]
-    changed = make_org()
-    by_contact = changed.client.patch(
-        "/api/me",
-        {"orgId": changed.id, "email": STRANGER.upper()},
-        content_type="application/json",
-        headers=changed.headers(),
-    )
+    # As an address is written that leads to the same one: in another width, or with soft hyphens.
+    for written in (STRANGER.upper(), "ops@ｓtranger.example", "ops@stran\u00adger.example"):
+        changed = make_org()
+        by_contact = changed.client.patch(
+            "/api/me",
+            {"orgId": changed.id, "email": written},
+            content_type="application/json",
+            headers=changed.headers(),
+        )
+        assert by_contact.status_code == 429, written
 
-    assert (answers, by_contact.status_code) == ([200, 200, 429], 429)
+    assert answers == [200, 200, 429]
     assert put(make_org(), emails=[OTHER]).status_code == 200
 
 
