@@ -180,7 +180,8 @@ def grant_from_mirrors(org_id: str, *, because: str) -> None:
         plan_code=plan.code,
         status=leading.status,
         allowances=catalogue.allowances_of(plan, quantity=leading.quantity),
-        overage_prices=leading.overage_prices,
+        # The catalogue may allow overage since the mirror was written.
+        overage_prices=deal.overage_prices(plan, kept=leading.overage_prices),
         because=because,
         now=now,
         anchor_at=leading.billing_cycle_anchor or leading.created_at or now,
@@ -399,7 +400,7 @@ def _scheduled(mirror: Subscription, current: Plan) -> ScheduledChange | None:
         catalogue.period_rule_of(plan),
         # Another interval starts a billing cycle of its own.
         mirror.scheduled_at if plan.interval != current.interval else None,
-        mirror.scheduled_overage_prices,
+        deal.overage_prices(plan, kept=mirror.scheduled_overage_prices),
     )
 
 

@@ -182,8 +182,11 @@ def _is_silent(price: Json) -> bool:
 
 
 def _wants_metric(price: Json) -> bool:
+    metadata = price.get("metadata") or {}
     metered = (price.get("recurring") or {}).get("usage_type") == "metered"
-    return metered and not (price.get("metadata") or {}).get("metric")
+    # One whose key names something else is of no plan, whatever its meter.
+    is_ours = metadata.get("plan_code") or not price.get("lookup_key")
+    return bool(metered and is_ours and not metadata.get("metric"))
 
 
 def _our_products() -> dict[str, str]:

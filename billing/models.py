@@ -312,6 +312,15 @@ class Subscription(models.Model):
             return self.scheduled_plan_code
         return self.plan_code
 
+    def overage_prices_of(self, plan_code: str) -> dict[str, dict[str, str]]:
+        """Return what a unit past a plan costs it, where it is on the plan or will be."""
+        prices: dict[str, dict[str, str]] = {}
+        if plan_code == self.plan_code:
+            prices = self.overage_prices
+        elif plan_code == self.scheduled_plan_code:
+            prices = self.scheduled_overage_prices
+        return prices
+
     def plan(self, among: Mapping[str, Plan] | None = None) -> Plan | None:
         """Return its plan at the price that is paid for it; None where no plan is known.
 

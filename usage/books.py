@@ -164,7 +164,7 @@ def _read(org_ids: Collection[str], *, closed_too: bool, until: float | None) ->
         asked["since"] = min((one.period_start for one in books.counters), default=None)
     _sum_up(books, statement, asked, until=until)
     for counter in books.counters:
-        _look_outside(books, counter)
+        _look_outside(books, counter, until=until)
     return books
 
 
@@ -178,13 +178,14 @@ def _spend(until: float | None) -> None:
     bound_statements(left)
 
 
-def _look_outside(books: Books, counter: UsageCounter) -> None:
+def _look_outside(books: Books, counter: UsageCounter, *, until: float | None) -> None:
     """Count the events of a counter that should lie in its period and do not."""
     events = books.events.get(key_of(counter))
     if events is None or events.first_at is None or events.last_at is None:
         return
     if counter.period_start <= events.first_at and events.last_at < counter.period_end:
         return
+    _spend(until)
     with connection.cursor() as cursor:
         cursor.execute(
             _ASTRAY,

@@ -76,8 +76,13 @@ def list_events(
         rows = rows.filter(TupleLessThan(Tuple("counted_at", "pk"), _decode(cursor)))
     if request_id is not None:
         rows = rows.filter(request_id=request_id)
-    metrics = [metric] if metric is not None else catalogue.codes()
-    page = _newest([rows.filter(metric=code) for code in metrics], limit + 1)
+    if metric is not None:
+        of_each = [rows.filter(metric=metric)]
+    elif request_id is not None:
+        of_each = [rows]  # one at most
+    else:
+        of_each = [rows.filter(metric=code) for code in catalogue.codes()]
+    page = _newest(of_each, limit + 1)
     more, page = len(page) > limit, page[:limit]
     return EventPage(
         events=_with_voids(org_id, page),

@@ -124,16 +124,18 @@ def _sold_at(counter: UsageCounter) -> tuple[str, UnitPrice] | None:
         )
         .order_by("-pgh_id")
         .values_list(
-            *("scheduled_at", "scheduled_plan_code"),
+            *("updated_at", "scheduled_at", "scheduled_plan_code"),
             *("scheduled_allowances", "scheduled_overage_prices"),
             *("plan_code", "allowances", "overage_prices"),
         )
     )
-    for scheduled_at, *scheduled, code, allowances, prices in granted.iterator():
+    replaced_at = counter.period_end
+    for updated_at, scheduled_at, *scheduled, code, allowances, prices in granted.iterator():
         plans = [(code, allowances, prices)]
-        if scheduled_at is not None and scheduled_at < counter.period_end:
+        if scheduled_at is not None and scheduled_at < replaced_at:
             # It took over by itself: no later row need say so before the period's end.
             plans.insert(0, tuple(scheduled))
+        replaced_at = updated_at
         for plan_code, snapshot, plan_prices in plans:
             if (snapshot.get(counter.metric) or {}).get("overage") == Overage.ALLOW:
                 price = UnitPrice.from_stored(plan_prices, counter.metric) or _listed(

@@ -126,7 +126,7 @@ def _offer(
     # A change keeps the quantity; who subscribes again buys one.
     quantity = mirror.quantity if mirror is not None and _is_live(mirror) else 1
     shown = held if current and held is not None else plan
-    kept = mirror.overage_prices if current and mirror is not None else None
+    kept = mirror.overage_prices_of(plan.code) if mirror is not None else None
     return Offer(
         plan.code,
         plan.name,

@@ -1,24 +1,30 @@
 """What use past a plan costs: what it did when the plan was bought, whatever is sold since."""
 
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
 
-from billing import prices
-from billing.models import Operation, Plan, Subscription
+from billing import convergence, prices
+from billing.models import Operation, Plan, PlanAllowance, Subscription
+from billing.overage import due
+from billing.overage.deal import Stored, UnitPrice
 from billing.portal.subscription import includes
 from billing.stripe_gateway import is_metered
 from config.contract.clients import clients
-from quotas.models import Entitlement
+from quotas.models import Entitlement, UsageCounter
+from quotas.rules import Allowance
+from quotas.services import ScheduledChange, grant
 from tests.billing.catalogues import annual, plans, selling
-from tests.billing.deals import at_stripe, edit, make_price
+from tests.billing.deals import at_stripe, edit, kept_catalogue, make_price
 from tests.billing.overages import INCLUDED, charge, closed, metered_lines, on_business, until
 from tests.billing.owners import Owner, new_owner
 from tests.sandbox.server import Control
-from tests.support.cast import data
+from tests.support.cast import data, make_org
 
 
 @pytest.fixture
@@ -83,7 +89,7 @@ def test_a_scheduled_change_is_to_the_price_of_the_day_it_was_asked_for(
     with selling_past_business_at(tmp_path / "plans.json", "0.07"):
         data(owner.upgrade("scale"))
         data(owner.downgrade("business_annual"))
-        scheduled = owner.mirror.scheduled_overage_prices
+        scheduled = owner.mirror.overage_prices_of("business_annual")
         with selling_past_business_at(tmp_path / "plans.json", "0.09"):
             until(sandbox, 2, 11)
             owner.converge()
@@ -95,6 +101,56 @@ def test_a_scheduled_change_is_to_the_price_of_the_day_it_was_asked_for(
     assert owner.mirror.plan_code == "business_annual"
     assert owner.mirror.overage_prices == scheduled
     assert metered_lines(sandbox, owner) == [(3_000, 210)]
+
+
+def test_a_schedule_that_was_taken_back_before_its_time_sold_nothing(
+    transactional_db: None,
+) -> None:
+    march = datetime(2026, 3, 2, tzinfo=UTC)
+    org = make_org(now=march)
+    included = {"api_call": Allowance(10, "allow")}
+    blocked = {"api_call": Allowance(10, "block")}
+    change = ScheduledChange(
+        "business", included, march + timedelta(days=9), overage_prices=at_price("0.03")
+    )
+    for days, plan_code, allowances, sold_at, scheduled in (
+        (1, "scale", included, at_price("0.05"), None),
+        (2, "starter", blocked, {}, change),
+        (3, "starter", blocked, {}, None),
+    ):
+        with transaction.atomic():
+            grant(
+                org_id=org.id,
+                plan_code=plan_code,
+                status="active",
+                allowances=allowances,
+                overage_prices=sold_at,
+                scheduled=scheduled,
+                because="test",
+                now=march + timedelta(days=days),
+                anchor_at=march,
+            )
+    counter = UsageCounter.objects.get(org_id=org.id, metric="api_call")
+
+    assert due._sold_at(counter) == ("scale", UnitPrice(Decimal("0.05"), "usd"))
+
+
+def at_price(amount: str) -> Stored:
+    return {"api_call": {"unitAmount": amount, "currency": "usd"}}
+
+
+def test_what_the_catalogue_allows_since_the_last_fetch_has_its_price_at_once(
+    transactional_db: None, sandbox: Control
+) -> None:
+    owner = new_owner()
+    with kept_catalogue():
+        PlanAllowance.objects.filter(plan__code="starter", metric="api_call").update(
+            overage="allow", overage_unit_amount="0.07"
+        )
+        with transaction.atomic():
+            convergence.grant_from_mirrors(owner.id, because="test")
+
+    assert Entitlement.objects.get(org_id=owner.id).overage_prices == at_price("0.07")
 
 
 def test_who_is_moved_to_another_price_of_the_plan_has_a_new_deal(
