@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import structlog
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -19,7 +19,7 @@ class SnapshotCollector(Collector):
         """Look."""
         try:
             snapshots = oldest_snapshots()
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             logger.warning("snapshots_unknown", error=type(error).__name__)
             return
         seconds = GaugeMetricFamily(

@@ -27,10 +27,10 @@ from config.contract import metrics
 
 #: Callers remembered although they neither run nor wait, so that who used much is not new again.
 _MOST_REMEMBERED = 10_000
-#: So many of one caller waiting are a crowd; of a stranger, to whom nothing was sold, fewer.
-#: So few make it rest for what sending large answers costs.
+#: So many of one caller waiting are a crowd. Fewer make it rest for what sending large
+#: answers costs.
 CROWD = 16
-CROWD_OF_STRANGER = FEW = 3
+FEW = 3
 #: Whoever called within so many seconds is calling.
 _RECENT_SECONDS = 1.0
 #: What sending an answer costs beside making it: processor time of other threads and of the
@@ -102,12 +102,11 @@ class Neighbours:
 
 
 class _Caller:
-    __slots__ = ("crowd", "is_stranger", "most", "queue", "ranked", "running", "used")
+    __slots__ = ("is_stranger", "most", "queue", "ranked", "running", "used")
 
     def __init__(self, is_stranger: bool, limits: Limits) -> None:
         self.is_stranger = is_stranger
         self.most = limits.slots_of_stranger if is_stranger else limits.slots_of_one
-        self.crowd = CROWD_OF_STRANGER if is_stranger else CROWD
         self.used = 0.0
         self.running = 0
         self.ranked = False
@@ -176,21 +175,22 @@ class Lane:
             with self._lock:
                 self._finish(caller, seconds)
                 following = self._next(late)
+                has_room = self._running < self.limits.slots
             for overdue in late:
                 overdue.refuse("waited")
             if following is None:
                 return
             job, goes_on = following
-            if goes_on is caller and len(caller.queue) >= FEW:
+            if goes_on is caller and len(caller.queue) >= FEW and has_room:
                 self._let_others_live(job.caller, caller, seconds=seconds, sent=sent)
             caller = goes_on
 
     def _let_others_live(
         self, key: Hashable, caller: _Caller, *, seconds: float, sent: int
     ) -> None:
-        """Rest in the caller's own slot, which nobody else could have had."""
+        """Rest in the caller's own slot, while there is another for whoever comes."""
         rest = sent / _BYTES_PER_SECOND
-        if len(caller.queue) >= caller.crowd:
+        if len(caller.queue) >= CROWD:
             rest += seconds
         if rest >= _SHORTEST_REST and self._neighbours.has(key):
             self._rest(min(rest, _LONGEST_REST))

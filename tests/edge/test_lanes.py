@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from config.edge.lanes import CROWD, CROWD_OF_STRANGER, FEW, Lane, Limits, Neighbours
+from config.edge.lanes import CROWD, FEW, Lane, Limits, Neighbours
 
 LIMITS = Limits(
     "test",
@@ -204,9 +204,9 @@ def test_all_that_came_runs_once_and_the_lane_is_empty_again() -> None:
     bench.ends(bench.starts(last), last)
 
 
-def crowd_of(size: int, *, beside: str, **costs: Any) -> list[float]:
+def crowd_of(size: int, *, beside: str, limits: Limits = LIMITS, **costs: Any) -> list[float]:
     """Let one caller bring so many at once, while somebody else calls; returns how it rested."""
-    bench = Bench(replace(LIMITS, slots_of_one=1, waiting_of_one=100, waiting=100))
+    bench = Bench(replace(limits, slots_of_one=1, waiting_of_one=100, waiting=100))
     first = bench.starts(Job("crowd", **costs))
     waiting = [bench.waits(Job("crowd", **costs)) for _ in range(size)]
     bench.neighbours.saw(beside)
@@ -223,11 +223,10 @@ def test_a_crowd_rests_between_its_requests_while_somebody_else_calls() -> None:
     assert all(0 < seconds <= 0.25 for seconds in rests)
 
 
-def test_fewer_strangers_are_a_crowd() -> None:
-    assert (
-        len(crowd_of(CROWD_OF_STRANGER + 2, beside="neighbour", is_stranger=True, seconds=0.002))
-        == 2
-    )
+def test_nobody_rests_in_the_last_slot() -> None:
+    rests = crowd_of(CROWD + 3, beside="neighbour", limits=replace(LIMITS, slots=1), seconds=0.002)
+
+    assert rests == []
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from django.utils.crypto import constant_time_compare
 
 from config.backoffice.second_factor import recovery
 from config.contract import clock
+from tokens.second_factor import device_of
 
 logger = structlog.get_logger("metergate.backoffice")
 
@@ -47,8 +48,11 @@ def confirm(user: User, key: str, code: str, *, session_key: str | None) -> list
     """
     device = new_device(user, key)
     with transaction.atomic():
+        # A double click sets one up: the second waits, finds it, and changes nothing.
+        User.objects.select_for_update().get(pk=user.pk)
+        if device_of(user) is not None:
+            return None
         # Stored by the check, if it succeeds; unstored, its failures count for nobody.
-        forget(user)
         device.save()
         if not device.verify_token(code.replace(" ", "")):
             transaction.set_rollback(True)
