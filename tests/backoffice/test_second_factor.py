@@ -3,6 +3,7 @@
 import re
 from base64 import b32decode
 from collections.abc import Callable
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -17,9 +18,11 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
 
 from config.backoffice.models import StaffAct
+from config.backoffice.second_factor import devices
 from config.contract import clock
 from tests.backoffice.acting import do, look
 from tests.backoffice.conftest import PASSWORD
+from tests.races.interleave import all_at_once
 from tests.support.cast import data, error
 
 pytestmark = pytest.mark.django_db
@@ -113,6 +116,17 @@ def test_setting_it_up_ends_the_other_sessions_and_no_one_elses(
 
     seen = [one.get("/admin/").status_code for one in (inside, elsewhere, colleague)]
     assert seen == [200, 302, 200]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_double_click_sets_one_up(root: User) -> None:
+    key = devices.new_key()
+    code = code_of(devices.new_device(root, key))
+
+    shown = all_at_once([partial(devices.confirm, root, key, code, session_key=None)] * 2)
+
+    assert shown.count(None) == 1
+    assert TOTPDevice.objects.filter(user=root).count() == 1
 
 
 def test_the_api_asks_for_the_code_too(client: Client, device: TOTPDevice) -> None:
